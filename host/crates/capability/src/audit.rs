@@ -1,0 +1,133 @@
+//! The audit capability: who did what, when, with which result, kept for good.
+
+use crate::Result;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+/// Guest-controlled: bytes of one record as stored.
+pub const RECORD_MAX: usize = 65_535;
+/// Guest-controlled: records of one append.
+pub const APPEND_MAX: usize = 1_000;
+/// Guest-controlled: records of one page.
+pub const PAGE_MAX: u32 = 1_000;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub enum AuditOutcome {
+    Success,
+    Denied { reason: String },
+    Failed { reason: String },
+}
+
+impl AuditOutcome {
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Denied { .. } => "denied",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    pub kind: String,
+    pub id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub field: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
+
+/// What the writer says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Verb in dotted form: `application.status.change`.
+    pub action: String,
+    pub subject: Subject,
+    pub outcome: AuditOutcome,
+    pub summary: String,
+    pub changes: Vec<Change>,
+    pub attributes: Vec<(String, String)>,
+}
+
+/// An entry with what the host stamps on it; the writer cannot set these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// UUID v7; appending it again answers the first receipt.
+    pub id: String,
+    pub recorded_at_ms: u64,
+    /// `user:4711`, `plugin:review-rules`, `system`.
+    pub actor: String,
+    pub plugin_id: String,
+    pub plugin_version: String,
+    pub invocation_id: String,
+    pub entry: AuditEntry,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub id: String,
+    /// From 0, without gaps.
+    pub sequence: u64,
+    pub recorded_at_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRecord {
+    pub sequence: u64,
+    pub record: AuditRecord,
+    /// Hex SHA-256 of `0x00` and the stored bytes.
+    pub digest: String,
+}
+
+/// All conditions that are set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    pub subject_kind: Option<String>,
+    pub subject_id: Option<String>,
+    /// This action and everything below it: `application.status` finds `application.status.change`.
+    pub action_prefix: Option<String>,
+    pub from_ms: Option<u64>,
+    pub until_ms: Option<u64>,
+    pub actor: Option<String>,
+    pub plugin_id: Option<String>,
+    /// `success`, `denied` or `failed`.
+    pub outcome: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPage {
+    pub records: Vec<StoredRecord>,
+    pub next: Option<String>,
+}
+
+/// # Contract
+///
+/// - `appended_is_durable`: a record whose append was answered `Ok` is found with all its fields, also after the process was killed.
+/// - `sequence_has_no_gaps`: sequences count from 0 without gaps over all writers, in the order of the receipts of one call.
+/// - `append_is_idempotent`: appending a record under an id that is stored answers the first receipt and stores nothing.
+/// - `append_is_all_or_none`: one bad record in a call stores none of them.
+/// - `large_record_is_refused`: a record over `RECORD_MAX` bytes is `LimitExceeded`.
+/// - `empty_action_is_refused`: an action that is not dotted words is `InvalidInput`.
+/// - `filters_combine`: every filter narrows, and all that are set must hold.
+/// - `action_prefix_is_by_words`: a prefix matches whole words of an action only.
+/// - `pages_are_complete`: following `next` lists each matching record once, oldest first, also while others append.
+/// - `bad_cursor_is_refused`: a cursor the log did not give is `InvalidInput`.
+/// - `digest_covers_the_bytes`: `digest` is the SHA-256 of `0x00` and the stored bytes, the same at every read.
+///
+/// # Cancel safety
+///
+/// A dropped `append` may or may not have happened: repeat it under the same ids.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    async fn append(&self, records: Vec<AuditRecord>) -> Result<Vec<Receipt>>;
+    async fn find(&self, filter: &AuditFilter, cursor: Option<&str>, limit: u32) -> Result<AuditPage>;
+    async fn record(&self, id: &str) -> Result<Option<StoredRecord>>;
+    async fn count(&self) -> Result<u64>;
+    /// Whether the backend answers; the reason if not.
+    async fn health(&self) -> Result<()>;
+}

@@ -1,0 +1,81 @@
+//! How a hook call ends: a closed set of outcomes, and who answered.
+
+use plinth_capability::name::PluginName;
+use std::{sync::Arc, time::Duration};
+
+/// Ok, or one of the six ways a call fails.
+pub type Outcome<T> = Result<T, Failure>;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The plugin answered with an error of its own.
+    #[error("the plugin answered with an error: {0}")]
+    Guest(GuestError),
+    /// The guest broke: unreachable, out of bounds, stack overflow, panic.
+    #[error("the plugin trapped: {0}")]
+    Trap(String),
+    /// The wall clock ran out.
+    #[error("the call ran out of time: {0}")]
+    Deadline(String),
+    /// A budget ran out: CPU, memory, host calls, bytes, handles.
+    #[error("the call hit a limit: {0}")]
+    Limit(String),
+    /// Not permitted.
+    #[error("not permitted: {0}")]
+    Denied(String),
+    /// Nobody can answer now: no such plugin or hook, queue full, host stopping.
+    #[error("unavailable: {why}")]
+    Unavailable { why: String, retry_after: Option<Duration> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GuestError {
+    #[error("{message}")]
+    Retry { message: String, after: Option<Duration> },
+    #[error("{code}: {message}")]
+    Reject { code: String, message: String },
+}
+
+impl Failure {
+    /// The outcome's name in logs and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Guest(_) => "guest-error",
+            Self::Trap(_) => "trap",
+            Self::Deadline(_) => "deadline",
+            Self::Limit(_) => "limit",
+            Self::Denied(_) => "denied",
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
+
+    pub(crate) fn unavailable(why: impl Into<String>) -> Self {
+        Self::Unavailable { why: why.into(), retry_after: None }
+    }
+}
+
+/// One version of one plugin: what "which code answered" means.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct VersionInfo {
+    pub plugin: PluginName,
+    pub version: String,
+    /// `sha256:` and 64 hex digits of the component.
+    pub digest: String,
+}
+
+/// What came back from a hook call, and from whom.
+#[derive(Debug, Clone)]
+pub struct Reply<T> {
+    pub invocation_id: String,
+    /// None if no version could be chosen.
+    pub answered_by: Option<Arc<VersionInfo>>,
+    /// Of the slot that answered; 0 if none did.
+    pub generation: u64,
+    pub outcome: Outcome<T>,
+}
+
+impl<T> Reply<T> {
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Reply<U> {
+        Reply { invocation_id: self.invocation_id, answered_by: self.answered_by, generation: self.generation, outcome: self.outcome.map(f) }
+    }
+}
