@@ -1,0 +1,66 @@
+//! The suites: each bullet of a contract is a case of the same name.
+
+pub mod cache;
+pub mod metrics;
+pub mod secrets;
+
+use std::time::{Duration, Instant};
+
+/// Asks until the answer is yes, for what a contract promises only "soon".
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < Duration::from_secs(10), "still not so after 10 s: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Makes one `#[tokio::test]` per case of a suite, over `$make`, an async
+/// expression that yields a fresh subject for each case.
+#[macro_export]
+macro_rules! conformance_cases {
+    ($suite:path, $make:expr; $($case:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                use $suite as suite;
+                suite::$case($make.await).await;
+            }
+        )+
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// A contract is its suite: every bullet has a case of its name, every case
+    /// a bullet, and the macro of the suite runs them all.
+    fn bullets_match_cases(contract: &str, suite: &str) {
+        let bullets: BTreeSet<&str> =
+            contract.lines().filter_map(|line| line.trim().strip_prefix("/// - `")?.split_once("`:")).map(|(name, _)| name).collect();
+        let cases: BTreeSet<&str> =
+            suite.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split_once('(')).map(|(name, _)| name).collect();
+        let (_, list) = suite.split_once("macro_rules!").expect("a suite has a macro that lists its cases");
+        let run: BTreeSet<&str> =
+            list.lines().filter_map(|line| line.trim().strip_suffix(',')).filter(|name| cases.contains(name)).collect();
+        assert!(!bullets.is_empty(), "no bullets found");
+        assert_eq!(bullets, cases, "bullets of the contract (left) and cases of the suite (right)");
+        assert_eq!(cases, run, "cases of the suite (left) and those its macro runs (right)");
+    }
+
+    #[test]
+    fn cache_suite_is_the_contract() {
+        bullets_match_cases(include_str!("../cache.rs"), include_str!("cache.rs"));
+    }
+
+    #[test]
+    fn metrics_suite_is_the_contract() {
+        bullets_match_cases(include_str!("../metrics.rs"), include_str!("metrics.rs"));
+    }
+
+    #[test]
+    fn secrets_suite_is_the_contract() {
+        bullets_match_cases(include_str!("../secrets.rs"), include_str!("secrets.rs"));
+    }
+}
