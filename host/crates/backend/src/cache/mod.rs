@@ -1,0 +1,10 @@
+//! Drivers of the cache capability, and what the host builds on any of them.
+
+mod bucket;
+mod memory;
+mod single_flight;
+mod tag_index;
+mod weight;
+
+pub use memory::{MemoryCache, MemoryCacheConfig};
+pub use single_flight::SingleFlight;
