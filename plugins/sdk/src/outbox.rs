@@ -1,0 +1,19 @@
+//! Messages and audit entries that become visible exactly when a database
+//! transaction commits, and never if it does not.
+
+use crate::{
+    audit::Entry,
+    bindings::plinth::outbox::outbox,
+    database::{Result, Transaction},
+    queue::{Message, PublishOptions},
+};
+
+/// Publishes with the commit; answers the message id.
+pub fn publish(transaction: &Transaction, destination: &str, message: &Message, options: Option<&PublishOptions>) -> Result<String> {
+    outbox::publish(transaction.raw(), destination, message, options)
+}
+
+/// Appends to the audit log with the commit; answers the id of the entry.
+pub fn audit(transaction: &Transaction, entry: &Entry) -> Result<String> {
+    outbox::audit(transaction.raw(), entry)
+}
