@@ -1,8 +1,11 @@
 //! The suites: each bullet of a contract is a case of the same name.
 
+pub mod audit;
 pub mod cache;
 pub mod metrics;
+pub mod queue;
 pub mod secrets;
+pub mod state;
 
 use std::time::{Duration, Instant};
 
@@ -62,5 +65,20 @@ mod tests {
     #[test]
     fn secrets_suite_is_the_contract() {
         bullets_match_cases(include_str!("../secrets.rs"), include_str!("secrets.rs"));
+    }
+
+    #[test]
+    fn audit_suite_is_the_contract() {
+        bullets_match_cases(include_str!("../audit.rs"), include_str!("audit.rs"));
+    }
+
+    #[test]
+    fn queue_suite_is_the_contract() {
+        bullets_match_cases(include_str!("../queue.rs"), include_str!("queue.rs"));
+    }
+
+    #[test]
+    fn state_suite_is_the_contract() {
+        bullets_match_cases(include_str!("../state.rs"), include_str!("state.rs"));
     }
 }

@@ -1,0 +1,121 @@
+//! What the cases of the queue are written with.
+
+use crate::{
+    Error,
+    name::{QueueName, TopicName, TopicPattern},
+    queue::{Delivery, Depth, Destination, Message, Queue, QueueSpec, Settlement},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// A queue, alone in its storage, that can lose its process.
+#[async_trait]
+pub trait QueueFixture: Send + Sync {
+    fn queue(&self) -> Arc<dyn Queue>;
+    /// As if the process was killed now and started again over what it had
+    /// stored; [`QueueFixture::queue`] answers the new one afterwards.
+    async fn reopen(&mut self);
+}
+
+/// Long enough for a busy machine; reached only by a failing case.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long nothing must come for "nothing comes".
+pub(super) const QUIET: Duration = Duration::from_millis(200);
+
+pub(super) fn name(text: &str) -> QueueName {
+    QueueName::new(text).unwrap()
+}
+
+pub(super) fn to(queue: &QueueName) -> Destination {
+    Destination::Queue(queue.clone())
+}
+
+pub(super) fn topic(text: &str) -> Destination {
+    Destination::Topic(TopicName::new(text).unwrap())
+}
+
+pub(super) fn pattern(text: &str) -> TopicPattern {
+    TopicPattern::new(text).unwrap()
+}
+
+pub(super) fn message(id: &str) -> Message {
+    Message {
+        id: id.to_owned(),
+        body: Bytes::from(format!("body of {id}")),
+        content_type: "text/plain".to_owned(),
+        headers: Vec::new(),
+        routing_key: String::new(),
+        correlation_id: None,
+        priority: 4,
+        delay: Duration::ZERO,
+        expires: None,
+    }
+}
+
+/// A lease far longer than a case, so that only the cases about leases see one end.
+pub(super) fn spec() -> QueueSpec {
+    QueueSpec { lease_ms: 120_000, ..QueueSpec::default() }
+}
+
+pub(super) async fn declared(fixture: &impl QueueFixture, spec: QueueSpec) -> (Arc<dyn Queue>, QueueName) {
+    let (queue, work) = (fixture.queue(), name("work"));
+    queue.declare(&work, &spec).await.unwrap();
+    (queue, work)
+}
+
+/// Publishes one message; a backend may refuse it alone or with its whole call.
+pub(super) async fn publish(queue: &Arc<dyn Queue>, to: &Destination, message: Message) -> Result<(), Error> {
+    queue.publish(to, vec![message]).await.and_then(|mut outcomes| outcomes.remove(0))
+}
+
+pub(super) async fn publish_ids(queue: &Arc<dyn Queue>, to: &Destination, ids: &[&str]) {
+    for outcome in queue.publish(to, ids.iter().map(|id| message(id)).collect()).await.unwrap() {
+        outcome.unwrap();
+    }
+}
+
+pub(super) async fn one(queue: &Arc<dyn Queue>, from: &QueueName) -> Delivery {
+    let mut deliveries = queue.consume(from, 1, PATIENCE).await.unwrap();
+    assert_eq!(deliveries.len(), 1, "no delivery came");
+    deliveries.remove(0)
+}
+
+pub(super) async fn nothing_comes(queue: &Arc<dyn Queue>, from: &QueueName) {
+    assert_eq!(queue.consume(from, 1, QUIET).await.unwrap(), []);
+}
+
+/// A broker may count with a delay, and hand out fewer than it has.
+pub(super) async fn eventually_depth(queue: &Arc<dyn Queue>, of: &QueueName, expected: Depth) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let depth = queue.depth(of).await.unwrap();
+        if depth == expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "depth is {depth:?}, not {expected:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub(super) async fn drain(queue: &Arc<dyn Queue>, from: &QueueName, count: usize) -> Vec<Delivery> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        let most = u32::try_from(count - all.len()).unwrap();
+        let deliveries = queue.consume(from, most, PATIENCE).await.unwrap();
+        assert!(!deliveries.is_empty(), "{} of {count} deliveries came", all.len());
+        all.extend(deliveries);
+    }
+    all
+}
+
+pub(super) fn ids(deliveries: &[Delivery]) -> Vec<&str> {
+    deliveries.iter().map(|delivery| delivery.message.id.as_str()).collect()
+}
+
+pub(super) fn retry(after: Duration) -> Settlement {
+    Settlement::Retry { after: Some(after), error: "not yet".to_owned() }
+}
