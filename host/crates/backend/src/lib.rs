@@ -1,1 +1,10 @@
-//! To be written.
+//! Drivers: one implementation of a capability each, embedded or external.
+
+pub mod audit;
+pub mod cache;
+pub mod database;
+pub mod queue;
+mod sqlite;
+pub mod state;
+
+pub use sqlite::Durability;

@@ -3,3 +3,11 @@
 // Marked as tests, so that clippy lets their helpers unwrap.
 #[cfg(test)]
 mod cache;
+#[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod queue;
+#[cfg(test)]
+mod state;
+#[cfg(test)]
+mod support;

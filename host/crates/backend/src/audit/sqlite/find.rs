@@ -1,0 +1,90 @@
+//! Reading the log: by condition in pages, and by id.
+
+use crate::{
+    audit::{hex, leaf_digest},
+    sqlite::{from_sql, map_error, to_sql},
+};
+use aws_lc_rs::hmac;
+use plinth_capability::{
+    Error, ErrorKind, Result,
+    audit::{AuditFilter, AuditPage, PAGE_MAX, StoredRecord},
+};
+use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, sqlite::SqliteRow};
+
+/// Bytes of the signature in a cursor: enough that guessing is hopeless.
+const TAG_BYTES: usize = 16;
+
+pub(super) async fn page(readers: &SqlitePool, key: &hmac::Key, filter: &AuditFilter, after: Option<i64>, limit: u32) -> Result<AuditPage> {
+    let limit = limit.clamp(1, PAGE_MAX);
+    let mut query = QueryBuilder::new("SELECT sequence, bytes FROM records WHERE sequence > ");
+    query.push_bind(after.unwrap_or(-1));
+    narrow(&mut query, filter);
+    query.push(" ORDER BY sequence LIMIT ").push_bind(i64::from(limit) + 1);
+    let rows = query.build().fetch_all(readers).await.map_err(|e| map_error("audit.find", e))?;
+    let shown = usize::try_from(limit).unwrap_or(usize::MAX).min(rows.len());
+    let (page, rest) = rows.split_at(shown);
+    let records = page.iter().map(|row| stored("audit.find", row)).collect::<Result<Vec<_>>>()?;
+    let next = records.last().filter(|_| !rest.is_empty()).map(|last| write_cursor(key, to_sql(last.sequence)));
+    Ok(AuditPage { records, next })
+}
+
+fn narrow(query: &mut QueryBuilder<Sqlite>, filter: &AuditFilter) {
+    let equal = [
+        (" AND subject_kind = ", &filter.subject_kind),
+        (" AND subject_id = ", &filter.subject_id),
+        (" AND actor = ", &filter.actor),
+        (" AND plugin_id = ", &filter.plugin_id),
+        (" AND outcome = ", &filter.outcome),
+    ];
+    for (condition, value) in equal {
+        if let Some(value) = value {
+            query.push(condition).push_bind(value.clone());
+        }
+    }
+    if let Some(from) = filter.from_ms {
+        query.push(" AND recorded_at_ms >= ").push_bind(to_sql(from));
+    }
+    if let Some(until) = filter.until_ms {
+        query.push(" AND recorded_at_ms < ").push_bind(to_sql(until));
+    }
+    if let Some(prefix) = &filter.action_prefix {
+        // `/` is the character after `.`, so the range is what starts with the prefix and a dot.
+        query.push(" AND (action = ").push_bind(prefix.clone());
+        query.push(" OR (action > ").push_bind(format!("{prefix}.")).push(" AND action < ").push_bind(format!("{prefix}/")).push("))");
+    }
+}
+
+pub(super) async fn record(readers: &SqlitePool, id: &str) -> Result<Option<StoredRecord>> {
+    let row = sqlx::query("SELECT sequence, bytes FROM records WHERE id = ?1")
+        .bind(id)
+        .fetch_optional(readers)
+        .await
+        .map_err(|e| map_error("audit.record", e))?;
+    row.map(|row| stored("audit.record", &row)).transpose()
+}
+
+fn stored(operation: &'static str, row: &SqliteRow) -> Result<StoredRecord> {
+    let read = || Ok((row.try_get("sequence")?, row.try_get("bytes")?));
+    let (sequence, bytes): (i64, Vec<u8>) = read().map_err(|e| map_error(operation, e))?;
+    let record = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::new(ErrorKind::Failed, operation, "a stored record is damaged").with_source(e))?;
+    Ok(StoredRecord { sequence: from_sql(sequence), record, digest: leaf_digest(&bytes) })
+}
+
+/// The last sequence given and this log's signature on it.
+fn write_cursor(key: &hmac::Key, sequence: i64) -> String {
+    format!("{sequence:x}.{}", tag(key, sequence))
+}
+
+pub(super) fn read_cursor(key: &hmac::Key, text: &str) -> Result<i64> {
+    let sequence = text.split_once('.').and_then(|(sequence, _)| i64::from_str_radix(sequence, 16).ok());
+    // Written again and compared: there is one form of each cursor.
+    sequence
+        .filter(|sequence| write_cursor(key, *sequence) == text)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "audit.find", "this log did not give that cursor"))
+}
+
+fn tag(key: &hmac::Key, sequence: i64) -> String {
+    let signed = hmac::sign(key, &sequence.to_be_bytes());
+    hex(signed.as_ref().get(..TAG_BYTES).unwrap_or_default())
+}

@@ -1,0 +1,86 @@
+//! The embedded audit log: one SQLite file that only grows.
+
+mod append;
+mod find;
+
+use crate::sqlite::{
+    Durability, SqliteFile, from_sql, map_error, migrate,
+    writer::{Fault, Memory, Writer},
+};
+use async_trait::async_trait;
+use aws_lc_rs::hmac;
+use futures::FutureExt;
+use plinth_capability::{
+    Result,
+    audit::{AuditFilter, AuditLog, AuditPage, AuditRecord, Receipt, StoredRecord},
+};
+use sqlx::SqlitePool;
+use std::path::Path;
+
+/// Connections for finding and counting.
+const READERS: u32 = 4;
+
+pub struct SqliteAudit {
+    writer: Writer<Nothing>,
+    readers: SqlitePool,
+    cursor_key: hmac::Key,
+}
+
+/// The next sequence is asked of the file each time: the end of an index is
+/// cheap, and another process may have appended.
+struct Nothing;
+
+impl Memory for Nothing {
+    fn ended(&mut self, _committed: bool) {}
+}
+
+impl SqliteAudit {
+    pub async fn open(path: &Path, durability: Durability) -> Result<Self> {
+        let file = SqliteFile::open(path, durability).await?;
+        let mut connection = file.writer_connection().await?;
+        migrate(&mut connection, &[include_str!("schema.sql")]).await?;
+        let readers = file.readers(READERS).await?;
+        let key: Vec<u8> =
+            sqlx::query_scalar("SELECT key FROM cursor_key").fetch_one(&readers).await.map_err(|e| map_error("audit.open", e))?;
+        let cursor_key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        Ok(Self { writer: Writer::start(file, connection, Nothing), readers, cursor_key })
+    }
+
+    /// Stores what was accepted, then closes the file.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+}
+
+#[async_trait]
+impl AuditLog for SqliteAudit {
+    async fn append(&self, records: Vec<AuditRecord>) -> Result<Vec<Receipt>> {
+        let encoded = super::encode(records)?;
+        self.writer.run("audit.append", move |_, connection| append::append(connection, encoded).boxed()).await
+    }
+
+    async fn find(&self, filter: &AuditFilter, cursor: Option<&str>, limit: u32) -> Result<AuditPage> {
+        super::check_filter(filter)?;
+        let after = cursor.map(|text| find::read_cursor(&self.cursor_key, text)).transpose()?;
+        find::page(&self.readers, &self.cursor_key, filter, after, limit).await
+    }
+
+    async fn record(&self, id: &str) -> Result<Option<StoredRecord>> {
+        find::record(&self.readers, id).await
+    }
+
+    async fn count(&self) -> Result<u64> {
+        // Without gaps from 0, so the last number tells how many.
+        let count: i64 = sqlx::query_scalar("SELECT coalesce(max(sequence) + 1, 0) FROM records")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(|e| map_error("audit.count", e))?;
+        Ok(from_sql(count))
+    }
+
+    async fn health(&self) -> Result<()> {
+        // An empty unit takes the write lock and the whole way through the task.
+        self.writer.run("audit.health", |_, _| async { Ok::<(), Fault>(()) }.boxed()).await
+    }
+}

@@ -1,0 +1,145 @@
+//! The audit log's suite over every backend, and what only its file can show.
+
+mod sqlite {
+    use crate::support::snapshot;
+    use async_trait::async_trait;
+    use aws_lc_rs::digest::{SHA256, digest};
+    use plinth_backend::{Durability, audit::SqliteAudit};
+    use plinth_capability::{
+        audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord, Subject},
+        conformance::audit::AuditFixture,
+    };
+    use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+    use std::sync::Arc;
+    use tempfile::TempDir;
+
+    struct Fixture {
+        log: Arc<SqliteAudit>,
+        dir: TempDir,
+        /// Processes that were "killed": what they still do goes to their own files.
+        dead: Vec<(Arc<SqliteAudit>, TempDir)>,
+    }
+
+    async fn open(dir: &TempDir) -> Arc<SqliteAudit> {
+        Arc::new(SqliteAudit::open(&dir.path().join("audit.db"), Durability::Process).await.unwrap())
+    }
+
+    async fn fixture() -> Fixture {
+        let dir = tempfile::tempdir().unwrap();
+        Fixture { log: open(&dir).await, dir, dead: Vec::new() }
+    }
+
+    #[async_trait]
+    impl AuditFixture for Fixture {
+        fn log(&self) -> Arc<dyn AuditLog> {
+            self.log.clone()
+        }
+
+        async fn reopen(&mut self) {
+            let dir = snapshot(&self.dir, "audit.db");
+            let log = open(&dir).await;
+            self.dead.push((std::mem::replace(&mut self.log, log), std::mem::replace(&mut self.dir, dir)));
+        }
+    }
+
+    plinth_capability::audit_conformance!(fixture());
+
+    fn record() -> AuditRecord {
+        AuditRecord {
+            id: uuid::Uuid::now_v7().to_string(),
+            recorded_at_ms: 1,
+            actor: "system".into(),
+            plugin_id: "p".into(),
+            plugin_version: "1.0.0".into(),
+            invocation_id: "i".into(),
+            entry: AuditEntry {
+                action: "a.b".into(),
+                subject: Subject { kind: "k".into(), id: "s".into() },
+                outcome: AuditOutcome::Denied { reason: "no".into() },
+                summary: String::new(),
+                changes: Vec::new(),
+                attributes: vec![("z".into(), "1".into())],
+            },
+        }
+    }
+
+    async fn raw(fixture: &Fixture) -> SqliteConnection {
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(fixture.dir.path().join("audit.db"))).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_digest_is_that_of_the_canonical_bytes_in_the_file() {
+        let fixture = fixture().await;
+        let record = record();
+        fixture.log.append(vec![record.clone()]).await.unwrap();
+        let bytes: Vec<u8> = sqlx::query_scalar("SELECT bytes FROM records").fetch_one(&mut raw(&fixture).await).await.unwrap();
+        let expected = format!(
+            concat!(
+                r#"{{"actor":"system","entry":{{"action":"a.b","attributes":[["z","1"]],"changes":[],"#,
+                r#""outcome":{{"reason":"no","result":"denied"}},"subject":{{"id":"s","kind":"k"}},"summary":""}},"#,
+                r#""id":"{}","invocation_id":"i","plugin_id":"p","plugin_version":"1.0.0","recorded_at_ms":1}}"#
+            ),
+            record.id
+        );
+        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), expected);
+        let leaf = digest(&SHA256, &[&[0], bytes.as_slice()].concat());
+        let hex: String = leaf.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(fixture.log.record(&record.id).await.unwrap().unwrap().digest, hex);
+    }
+
+    #[tokio::test]
+    async fn the_file_refuses_to_change_what_it_holds() {
+        let fixture = fixture().await;
+        let records: Vec<_> = (0..3).map(|_| record()).collect();
+        fixture.log.append(records).await.unwrap();
+        let before = fixture.log.find(&AuditFilter::default(), None, 10).await.unwrap();
+        let mut raw = raw(&fixture).await;
+        for sql in [
+            "UPDATE records SET actor = 'x'",
+            "UPDATE records SET bytes = x'00' WHERE sequence = 1",
+            "DELETE FROM records WHERE sequence = 2",
+            "INSERT OR REPLACE INTO records SELECT 1, 'other', 0, '', '', '', '', '', '', x'00'",
+            "INSERT OR REPLACE INTO records SELECT 3, id, 0, '', '', '', '', '', '', x'00' FROM records WHERE sequence = 0",
+            "INSERT INTO records SELECT 9, 'gap', 0, '', '', '', '', '', '', x'00'",
+        ] {
+            assert!(sqlx::query(sql).execute(&mut raw).await.is_err(), "{sql}");
+        }
+        assert_eq!(fixture.log.find(&AuditFilter::default(), None, 10).await.unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn a_cursor_of_another_log_is_refused() {
+        let (one, other) = (fixture().await, fixture().await);
+        for log in [&one.log, &other.log] {
+            log.append(vec![record(), record()]).await.unwrap();
+        }
+        let cursor = one.log.find(&AuditFilter::default(), None, 1).await.unwrap().next.unwrap();
+        assert!(other.log.find(&AuditFilter::default(), Some(&cursor), 1).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn two_processes_share_one_sequence() {
+        let fixture = fixture().await;
+        let second = open(&fixture.dir).await;
+        for expected in 0..6 {
+            let log = if expected % 2 == 0 { &fixture.log } else { &second };
+            assert_eq!(log.append(vec![record()]).await.unwrap()[0].sequence, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_log_has_stored_what_it_accepted_and_refuses_more() {
+        let fixture = fixture().await;
+        let mut appends = tokio::task::JoinSet::new();
+        for _ in 0..50 {
+            let log = Arc::clone(&fixture.log);
+            appends.spawn(async move { log.append(vec![record()]).await.is_ok() });
+        }
+        tokio::task::yield_now().await;
+        fixture.log.close().await;
+        let accepted = appends.join_all().await.into_iter().filter(|ok| *ok).count();
+        assert!(fixture.log.append(vec![record()]).await.is_err());
+        let stored = open(&fixture.dir).await.count().await.unwrap();
+        assert_eq!(stored, u64::try_from(accepted).unwrap());
+    }
+}
