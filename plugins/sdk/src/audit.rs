@@ -1,10 +1,10 @@
 //! What happened, for good. Who, when and which plugin version is added by the
 //! host and cannot be set here.
 
-use crate::bindings::plinth::audit::{reader, writer};
 pub use crate::bindings::plinth::audit::audit_types::{
     Change, Entry, EntryPage, Error, Failure, Filter, Outcome, Receipt, StoredEntry, Subject,
 };
+use crate::bindings::plinth::audit::{reader, writer};
 
 /// The result of an audit call.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -36,7 +36,11 @@ macro_rules! hook {
     };
 }
 
-hook!(event_listener, "export_event_listener", "package plinth:sdk; world event-listener-only { export plinth:hooks/event-listener@1.0.0; }");
+hook!(
+    event_listener,
+    "export_event_listener",
+    "package plinth:sdk; world event-listener-only { export plinth:hooks/event-listener@1.0.0; }"
+);
 hook!(task_handler, "export_task_handler", "package plinth:sdk; world task-handler-only { export plinth:hooks/task-handler@1.0.0; }");
 hook!(decision, "export_decision", "package plinth:sdk; world decision-only { export plinth:hooks/decision@1.0.0; }");
 hook!(scheduled_job, "export_scheduled_job", "package plinth:sdk; world scheduled-job-only { export plinth:hooks/scheduled-job@1.0.0; }");

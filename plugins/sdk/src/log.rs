@@ -1,8 +1,8 @@
 //! Structured log lines. The host adds plugin, version, invocation and trace;
 //! logging never fails the caller.
 
-pub use crate::bindings::plinth::log::log::Level;
 use crate::bindings::plinth::log::log;
+pub use crate::bindings::plinth::log::log::Level;
 use std::sync::Once;
 
 /// Whether the host would keep a message of this level, to save the work of

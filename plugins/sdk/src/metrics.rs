@@ -1,8 +1,8 @@
 //! Counters, gauges and histograms. Nothing here fails: a metric must never be
 //! the reason a business call does. Declare each name in `plugin.toml`.
 
-pub use crate::bindings::plinth::metrics::instruments::{Kind, Sample};
 use crate::bindings::plinth::metrics::instruments;
+pub use crate::bindings::plinth::metrics::instruments::{Kind, Sample};
 
 /// Adds to a counter.
 pub fn counter(name: &str, delta: f64, labels: &[(&str, &str)]) {
