@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cache;
 pub mod database;
+pub mod metrics;
 pub mod queue;
 mod sqlite;
 pub mod state;

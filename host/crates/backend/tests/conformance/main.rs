@@ -6,8 +6,12 @@ mod cache;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod database;
+#[cfg(test)]
 mod queue;
 #[cfg(test)]
 mod state;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod metrics;

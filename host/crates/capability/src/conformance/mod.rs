@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod cache;
+pub mod database;
 pub mod metrics;
 pub mod queue;
 pub mod secrets;
@@ -75,6 +76,11 @@ mod tests {
     #[test]
     fn queue_suite_is_the_contract() {
         bullets_match_cases(include_str!("../queue.rs"), include_str!("queue.rs"));
+    }
+
+    #[test]
+    fn database_suite_is_the_contract() {
+        bullets_match_cases(include_str!("../database.rs"), include_str!("database.rs"));
     }
 
     #[test]

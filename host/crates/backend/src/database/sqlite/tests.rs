@@ -1,0 +1,1 @@
+//! What the conformance suite cannot see: limits, races and failures of this backend.
