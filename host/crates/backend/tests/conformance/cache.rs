@@ -139,7 +139,7 @@ fn s_key() -> CacheKey {
 async fn a_dropped_loader_leaves_the_load_to_the_next() {
     let (flights, s) = (SingleFlight::new(), memory());
     let name = s_key();
-    let stuck = flights.get_or_refresh(&*s.cache, &s.roomy, &name, None, || std::future::pending());
+    let stuck = flights.get_or_refresh(&*s.cache, &s.roomy, &name, None, std::future::pending);
     let waiting = flights.get_or_refresh(&*s.cache, &s.roomy, &name, None, || async { Ok(Bytes::from("loaded")) });
     let mut stuck = Box::pin(stuck);
     let mut waiting = Box::pin(waiting);
