@@ -5,19 +5,45 @@
 
 pub mod hook;
 pub mod limits;
-mod load_error;
 pub mod manifest;
 pub mod outcome;
 pub mod view;
 
+mod admission;
+mod bindings;
+mod changes;
+mod choke;
+mod contract;
+mod decision;
+mod engine;
+mod glue;
+mod grants;
+mod hooks;
+mod http_hook;
+mod interrupt;
+mod invoke;
+mod lane;
+mod live;
+mod load_error;
+mod loader;
+mod meter;
+mod metrics;
+mod registry;
+mod runtime;
+mod state;
+mod version;
+
+pub use changes::event_queue;
+pub use choke::{Faults, Operation};
+pub use engine::EngineConfig;
+pub use glue::DEPTH_HEADER;
 pub use load_error::LoadError;
+pub use loader::{CompilerConfig, GrantPolicy, compile_worker};
+pub use runtime::{Parts, Runtime, RuntimeConfig, StartError};
 
 use bytes::Bytes;
-use hook::*;
-use outcome::Reply;
-use plinth_capability::{Capabilities, name::PluginName, state::HostState};
-use std::sync::Arc;
-use view::{Change, SlotView};
+use hook::{Payload, Verdict};
+use plinth_capability::name::PluginName;
 
 /// A component and its manifest, as handed in by an operator.
 #[derive(Debug, Clone)]
@@ -50,64 +76,4 @@ pub struct Answer {
     pub invocation_id: String,
     /// A verdict's code, or an outcome's code if the call failed.
     pub answer: String,
-}
-
-#[derive(Clone)]
-pub struct Runtime(Arc<Inner>);
-
-struct Inner;
-
-#[expect(clippy::todo, reason = "skeleton")]
-#[expect(unused_variables, reason = "skeleton")]
-impl Runtime {
-    /// Loads, checks, probes and publishes; an existing slot is swapped.
-    pub async fn install(&self, package: Package) -> Result<Change, LoadError> {
-        todo!()
-    }
-    /// As `install` up to the probe, changing nothing.
-    pub async fn check(&self, package: Package) -> Result<Vec<String>, LoadError> {
-        todo!()
-    }
-    pub async fn roll_back(&self, plugin: &PluginName) -> Result<Change, LoadError> {
-        todo!()
-    }
-    /// Activates a stored version (active or previous) by version or digest.
-    pub async fn swap_to(&self, plugin: &PluginName, version: &str) -> Result<Change, LoadError> {
-        todo!()
-    }
-    /// The generation of the snapshot without it.
-    pub async fn remove(&self, plugin: &PluginName) -> Result<u64, LoadError> {
-        todo!()
-    }
-    pub fn slots(&self) -> Vec<SlotView> {
-        todo!()
-    }
-    pub fn slot(&self, plugin: &PluginName) -> Option<SlotView> {
-        todo!()
-    }
-    pub fn generation(&self) -> u64 {
-        todo!()
-    }
-    pub async fn on_event(&self, plugin: &PluginName, event: Event, cause: Cause) -> Reply<()> {
-        todo!()
-    }
-    pub async fn handle_task(&self, plugin: &PluginName, task: Task, cause: Cause) -> Reply<()> {
-        todo!()
-    }
-    pub async fn run_job(&self, plugin: &PluginName, trigger: Trigger, cause: Cause) -> Reply<()> {
-        todo!()
-    }
-    /// Asks every plugin bound to the point; no plugin is `Abstain`.
-    pub async fn decide(&self, question: Question, cause: Cause) -> Decision {
-        todo!()
-    }
-    pub async fn handle_http(&self, plugin: &PluginName, request: HttpRequest, cause: Cause) -> Reply<http::Response<Bytes>> {
-        todo!()
-    }
-}
-
-/// What `start` needs beyond its configuration.
-pub struct Parts {
-    pub capabilities: Capabilities,
-    pub state: Arc<dyn HostState>,
 }

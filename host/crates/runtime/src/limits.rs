@@ -78,8 +78,19 @@ impl Limits {
 
     /// Every limit as `(name, asked, allowed)` that is over `ceiling` or zero.
     pub fn violations(&self, ceiling: &Self) -> Vec<(&'static str, u64, u64)> {
-        let Self { memory_bytes, cpu_ms, wall_ms, host_calls, concurrency, waiting, wait_ms, argument_bytes, result_bytes, handles, log_bytes } =
-            *self;
+        let Self {
+            memory_bytes,
+            cpu_ms,
+            wall_ms,
+            host_calls,
+            concurrency,
+            waiting,
+            wait_ms,
+            argument_bytes,
+            result_bytes,
+            handles,
+            log_bytes,
+        } = *self;
         [
             ("memory-bytes", memory_bytes, ceiling.memory_bytes),
             ("cpu-ms", cpu_ms, ceiling.cpu_ms),

@@ -73,9 +73,3 @@ pub struct Reply<T> {
     pub generation: u64,
     pub outcome: Outcome<T>,
 }
-
-impl<T> Reply<T> {
-    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Reply<U> {
-        Reply { invocation_id: self.invocation_id, answered_by: self.answered_by, generation: self.generation, outcome: self.outcome.map(f) }
-    }
-}

@@ -65,3 +65,47 @@ pub struct Change {
     /// Whether the compiled code came from the cache.
     pub compile_cached: bool,
 }
+
+impl crate::runtime::Inner {
+    pub(crate) fn view(&self, slot: &crate::registry::Slot) -> SlotView {
+        let active = slot.active.as_deref();
+        SlotView {
+            plugin: slot.plugin.clone(),
+            description: active.map(|v| v.manifest.description.clone()).unwrap_or_default(),
+            state: slot.state,
+            reason: slot.reason.clone(),
+            generation: slot.generation,
+            version: slot.stored.version.clone(),
+            digest: slot.stored.digest.clone(),
+            hooks: active.map(|v| v.exports.hooks()).unwrap_or_default(),
+            versions: self.versions(slot),
+            imports: active.map(|v| v.imports.clone()).unwrap_or_default(),
+            limits: active.map(|v| v.limits).unwrap_or_default(),
+            grants: slot.approved.clone(),
+        }
+    }
+
+    fn versions(&self, slot: &crate::registry::Slot) -> Vec<VersionView> {
+        let mut draining = self.draining.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        draining.retain(|weak| weak.upgrade().is_some_and(|v| v.live.count() > 0));
+        let kept = [slot.active.clone(), slot.previous.clone()];
+        let others = draining.iter().filter_map(std::sync::Weak::upgrade).filter(|v| v.info.plugin == slot.plugin);
+        let mut seen = Vec::new();
+        for version in kept.into_iter().flatten().chain(others) {
+            if !seen.iter().any(|known| std::sync::Arc::ptr_eq(known, &version)) {
+                seen.push(version);
+            }
+        }
+        let is_active = |v: &std::sync::Arc<crate::version::Version>| slot.active.as_ref().is_some_and(|a| std::sync::Arc::ptr_eq(a, v));
+        seen.iter()
+            .map(|version| VersionView {
+                version: version.info.version.clone(),
+                digest: version.info.digest.clone(),
+                live_calls: version.live.count(),
+                installed_at_ms: version.stored.installed_at_ms,
+                active: is_active(version),
+                quarantined: slot.quarantined.contains(&version.info.digest),
+            })
+            .collect()
+    }
+}

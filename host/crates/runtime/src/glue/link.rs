@@ -1,0 +1,82 @@
+//! Builds the linker of one plugin version: an interface that is not granted is not in it.
+
+use crate::{
+    bindings::{
+        plinth::{audit, cache, context, database, log, metrics, outbox, queue, secrets},
+        wasi::config::store,
+    },
+    contract::CONFIG_DRAFTS,
+    grants::Interfaces,
+    state::CallState,
+};
+use wasmtime::{
+    Engine, StoreContextMut,
+    component::{HasSelf, Linker},
+};
+
+type Own = HasSelf<CallState>;
+
+pub(crate) fn link(engine: &Engine, granted: Interfaces, wasi: bool) -> wasmtime::Result<Linker<CallState>> {
+    let mut linker = Linker::new(engine);
+    let l = &mut linker;
+    context::invocation::add_to_linker::<_, Own>(l, |s| s)?;
+    context::clock::add_to_linker::<_, Own>(l, |s| s)?;
+    context::random::add_to_linker::<_, Own>(l, |s| s)?;
+    config(l)?;
+    let Interfaces { cache, queue, database, audit_write, audit_read, metrics, log, secret_keys, secret_reveal } = granted;
+    // Types are harmless without the functions that use them, and the outbox
+    // names those of its three neighbours.
+    cache::cache_types::add_to_linker::<_, Own>(l, |s| s)?;
+    queue::queue_types::add_to_linker::<_, Own>(l, |s| s)?;
+    database::sql_types::add_to_linker::<_, Own>(l, |s| s)?;
+    audit::audit_types::add_to_linker::<_, Own>(l, |s| s)?;
+    secrets::secret_types::add_to_linker::<_, Own>(l, |s| s)?;
+    if cache {
+        cache::buckets::add_to_linker::<_, Own>(l, |s| s)?;
+        cache::tags::add_to_linker::<_, Own>(l, |s| s)?;
+    }
+    if queue {
+        queue::publisher::add_to_linker::<_, Own>(l, |s| s)?;
+    }
+    if database {
+        database::sql::add_to_linker::<_, Own>(l, |s| s)?;
+        outbox::outbox::add_to_linker::<_, Own>(l, |s| s)?;
+    }
+    if audit_write {
+        audit::writer::add_to_linker::<_, Own>(l, |s| s)?;
+    }
+    if audit_read {
+        audit::reader::add_to_linker::<_, Own>(l, |s| s)?;
+    }
+    if metrics {
+        metrics::instruments::add_to_linker::<_, Own>(l, |s| s)?;
+    }
+    if log {
+        log::log::add_to_linker::<_, Own>(l, |s| s)?;
+    }
+    if secret_keys {
+        secrets::keys::add_to_linker::<_, Own>(l, |s| s)?;
+    }
+    if secret_reveal {
+        secrets::reveal::add_to_linker::<_, Own>(l, |s| s)?;
+    }
+    if wasi {
+        wasmtime_wasi::p2::add_to_linker_async(l)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
+    }
+    Ok(linker)
+}
+
+/// The same two functions under each spelling of the draft.
+fn config(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    store::add_to_linker::<_, Own>(linker, |s| s)?;
+    for draft in CONFIG_DRAFTS {
+        let mut instance = linker.instance(&format!("wasi:config/store@{draft}"))?;
+        instance.func_wrap("get", |mut state: StoreContextMut<'_, CallState>, (key,): (String,)| {
+            Ok((store::Host::get(state.data_mut(), key)?,))
+        })?;
+        instance
+            .func_wrap("get-all", |mut state: StoreContextMut<'_, CallState>, (): ()| Ok((store::Host::get_all(state.data_mut())?,)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! Each hook's part of a call: load the export, convert, call, convert back.
+
+use crate::{
+    bindings::{
+        exports::plinth::hooks::{decision, event_listener, lifecycle, scheduled_job, task_handler},
+        plinth::hooks::hook_types::{self, HookError},
+    },
+    hook::{ActivationCause, Event, Payload, Question, Reason, Task, Trigger, Verdict},
+    invoke::Work,
+    outcome::{Failure, GuestError, Outcome},
+};
+use std::time::Duration;
+
+/// An export that the caller checked for, gone: a fault of the host.
+fn missing<T>() -> Outcome<T> {
+    Err(Failure::unavailable("this version does not export the hook"))
+}
+
+fn guest_error(error: HookError) -> Failure {
+    Failure::Guest(match error {
+        HookError::Retry(retry) => {
+            GuestError::Retry { message: retry.message, after: retry.after_ms.map(|ms| Duration::from_millis(ms.into())) }
+        }
+        HookError::Reject(failure) => GuestError::Reject { code: failure.code, message: failure.message },
+    })
+}
+
+fn refused(failure: hook_types::Failure) -> Failure {
+    Failure::Guest(GuestError::Reject { code: failure.code, message: failure.message })
+}
+
+fn payload_in(payload: Payload) -> hook_types::Payload {
+    hook_types::Payload { content_type: payload.content_type, data: payload.data.into() }
+}
+
+fn reason_out(reason: hook_types::Reason) -> Reason {
+    Reason { code: reason.code, message: reason.message, details: reason.details }
+}
+
+pub(crate) fn on_event(event: Event) -> Work<()> {
+    Box::new(move |store, instance, version| {
+        Box::pin(async move {
+            let Some(indices) = &version.exports.event_listener else { return Ok(missing()) };
+            let guest = indices.load(&mut *store, instance)?;
+            let event = event_listener::Event {
+                id: event.id,
+                topic: event.topic,
+                subject: event.subject,
+                occurred_at_ms: event.occurred_at_ms,
+                payload: payload_in(event.payload),
+                attributes: event.attributes,
+            };
+            Ok(guest.call_on_event(store, &event).await?.map_err(guest_error))
+        })
+    })
+}
+
+pub(crate) fn handle_task(task: Task) -> Work<()> {
+    Box::new(move |store, instance, version| {
+        Box::pin(async move {
+            let Some(indices) = &version.exports.task_handler else { return Ok(missing()) };
+            let guest = indices.load(&mut *store, instance)?;
+            let task = task_handler::Task {
+                id: task.id,
+                queue: task.queue,
+                routing_key: task.routing_key,
+                attempt: task.attempt,
+                enqueued_at_ms: task.enqueued_at_ms,
+                correlation_id: task.correlation_id,
+                payload: payload_in(task.payload),
+                attributes: task.attributes,
+            };
+            Ok(guest.call_handle(store, &task).await?.map_err(guest_error))
+        })
+    })
+}
+
+pub(crate) fn decide(question: Question) -> Work<Verdict> {
+    Box::new(move |store, instance, version| {
+        Box::pin(async move {
+            let Some(indices) = &version.exports.decision else { return Ok(missing()) };
+            let guest = indices.load(&mut *store, instance)?;
+            let question = decision::Question {
+                point: question.point,
+                subject: question.subject,
+                payload: payload_in(question.payload),
+                attributes: question.attributes,
+            };
+            let verdict = match guest.call_decide(store, &question).await? {
+                Ok(verdict) => verdict,
+                Err(error) => return Ok(Err(guest_error(error))),
+            };
+            Ok(match verdict {
+                decision::Verdict::Abstain => Ok(Verdict::Abstain),
+                decision::Verdict::Allow => Ok(Verdict::Allow),
+                decision::Verdict::Amend(payload) => bounded(payload, version.limits.result_bytes).map(Verdict::Amend),
+                decision::Verdict::Hold(reason) => Ok(Verdict::Hold(reason_out(reason))),
+                decision::Verdict::Deny(reason) => Ok(Verdict::Deny(reason_out(reason))),
+            })
+        })
+    })
+}
+
+fn bounded(payload: hook_types::Payload, most: u64) -> Outcome<Payload> {
+    if payload.data.len() as u64 > most {
+        return Err(Failure::Limit(format!("a payload of {} bytes, {most} are allowed", payload.data.len())));
+    }
+    Ok(Payload { content_type: payload.content_type, data: payload.data.into() })
+}
+
+pub(crate) fn run_job(trigger: Trigger) -> Work<()> {
+    Box::new(move |store, instance, version| {
+        Box::pin(async move {
+            let Some(indices) = &version.exports.scheduled_job else { return Ok(missing()) };
+            let guest = indices.load(&mut *store, instance)?;
+            let trigger = scheduled_job::Trigger {
+                job: trigger.job,
+                run_id: trigger.run_id,
+                scheduled_for_ms: trigger.scheduled_for_ms,
+                attempt: trigger.attempt,
+                last_success_ms: trigger.last_success_ms,
+                attributes: trigger.attributes,
+            };
+            Ok(guest.call_run(store, &trigger).await?.map_err(guest_error))
+        })
+    })
+}
+
+pub(crate) fn check_health() -> Work<()> {
+    Box::new(|store, instance, version| {
+        Box::pin(async move {
+            let Some(indices) = &version.exports.health else { return Ok(Ok(())) };
+            let guest = indices.load(&mut *store, instance)?;
+            Ok(guest.call_check(store).await?.map_err(refused))
+        })
+    })
+}
+
+pub(crate) fn activate(cause: ActivationCause) -> Work<()> {
+    Box::new(move |store, instance, version| {
+        Box::pin(async move {
+            let Some(indices) = &version.exports.lifecycle else { return Ok(Ok(())) };
+            let guest = indices.load(&mut *store, instance)?;
+            let cause = match cause {
+                ActivationCause::Start => lifecycle::Cause::Start,
+                ActivationCause::Upgrade { from } => lifecycle::Cause::Upgrade(from),
+                ActivationCause::Rollback { from } => lifecycle::Cause::Rollback(from),
+            };
+            let activation = lifecycle::Activation { cause, attributes: Vec::new() };
+            Ok(guest.call_activate(store, &activation).await?.map_err(refused))
+        })
+    })
+}
+
+pub(crate) fn deactivate() -> Work<()> {
+    Box::new(|store, instance, version| {
+        Box::pin(async move {
+            let Some(indices) = &version.exports.lifecycle else { return Ok(Ok(())) };
+            let guest = indices.load(&mut *store, instance)?;
+            Ok(Ok(guest.call_deactivate(store).await?))
+        })
+    })
+}
+
+/// Loads every exported hook of an instance, which checks their types. For the
+/// probe: a changed type is found before any call depends on it.
+pub(crate) fn check_types() -> Work<()> {
+    Box::new(|store, instance, version| {
+        Box::pin(async move {
+            let exports = &version.exports;
+            macro_rules! load {
+                ($($hook:ident),*) => {$(
+                    if let Some(indices) = &exports.$hook {
+                        indices.load(&mut *store, instance)?;
+                    }
+                )*};
+            }
+            load!(event_listener, task_handler, decision, scheduled_job, lifecycle, health, http);
+            Ok(Ok(()))
+        })
+    })
+}

@@ -1,0 +1,59 @@
+//! The HTTP hook: `wasi:http/incoming-handler` with a buffered, bounded answer.
+
+use crate::{
+    hook::HttpRequest,
+    invoke::Work,
+    outcome::{Failure, GuestError, Outcome},
+};
+use bytes::Bytes;
+use http::Response;
+use http_body_util::{BodyExt, Full, Limited};
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::{
+    Error as HttpError, WasiHttpView,
+    p2::{
+        bindings::http::types::{ErrorCode, Scheme},
+        body::HyperOutgoingBody,
+    },
+};
+
+type Answered = Result<Response<HyperOutgoingBody>, ErrorCode>;
+
+pub(crate) fn handle(request: HttpRequest) -> Work<Response<Bytes>> {
+    Box::new(move |store, instance, version| {
+        Box::pin(async move {
+            let Some(indices) = &version.exports.http else {
+                return Ok(Err(Failure::unavailable("this version does not export the hook")));
+            };
+            let guest = indices.load(&mut *store, instance)?;
+            let (sender, receiver) = oneshot::channel();
+            let request = request.request.map(|body| Full::new(body).map_err(|never| -> HttpError { match never {} }));
+            let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
+            let out = store.data_mut().http().new_response_outparam(sender)?;
+            // The body is read while the guest writes it: its stream holds back
+            // a guest that is ahead of its reader.
+            let most = usize::try_from(version.limits.result_bytes).unwrap_or(usize::MAX);
+            let (called, answer) = futures::join!(guest.call_handle(&mut *store, request, out), collect(receiver, most));
+            called?;
+            Ok(answer)
+        })
+    })
+}
+
+async fn collect(receiver: oneshot::Receiver<Answered>, most: usize) -> Outcome<Response<Bytes>> {
+    let response = match receiver.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(code)) => return Err(rejected("http.error", format!("the plugin answered with {code:?}"))),
+        Err(_dropped) => return Err(rejected("http.no-answer", "the plugin ended without setting a response".to_owned())),
+    };
+    let (parts, body) = response.into_parts();
+    match Limited::new(body, most).collect().await {
+        Ok(collected) => Ok(Response::from_parts(parts, collected.to_bytes())),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Failure::Limit(format!("a response body over {most} bytes"))),
+        Err(error) => Err(rejected("http.body", format!("the response body broke off: {error}"))),
+    }
+}
+
+fn rejected(code: &str, message: String) -> Failure {
+    Failure::Guest(GuestError::Reject { code: code.to_owned(), message })
+}

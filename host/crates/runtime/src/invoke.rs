@@ -1,0 +1,161 @@
+//! One hook call: snapshot → admission → fresh instance → guest → outcome.
+
+use crate::{
+    admission::Admission,
+    engine::Ticker,
+    hook::{Cause, Hook},
+    interrupt::{Interrupt, classify},
+    lane::Lanes,
+    meter::{Meter, Turn},
+    outcome::{Failure, Outcome, Reply},
+    registry::Registry,
+    state::CallState,
+    version::Version,
+};
+use futures::future::BoxFuture;
+use plinth_capability::{Capabilities, name::PluginName};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline, component::Instance};
+
+/// What runs guests, shared by calls of all plugins.
+pub(crate) struct Invoker {
+    pub(crate) capabilities: Arc<Capabilities>,
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) lanes: Lanes,
+    /// Over all plugins: never more calls than the pool has instances.
+    pub(crate) overall: Admission,
+}
+
+/// The part of a call that differs by hook: load the export, call it, convert.
+pub(crate) type Work<T> =
+    Box<dyn for<'a> FnOnce(&'a mut Store<CallState>, &'a Instance, &'a Version) -> BoxFuture<'a, wasmtime::Result<Outcome<T>>> + Send>;
+
+/// How a call is to be made.
+pub(crate) struct Call<T> {
+    pub(crate) hook: Hook,
+    pub(crate) cause: Cause,
+    /// Shorter than the plugin's own wall limit, if the caller has less time.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) work: Work<T>,
+}
+
+impl Invoker {
+    /// Calls a hook of the version that is active when the call's turn comes.
+    pub(crate) async fn call<T: Send + 'static>(&self, registry: &Registry, plugin: &PluginName, call: Call<T>) -> Reply<T> {
+        let began = Instant::now();
+        let invocation_id = uuid::Uuid::now_v7().simple().to_string();
+        let unanswered = |invocation_id, failure| Reply { invocation_id, answered_by: None, generation: 0, outcome: Err(failure) };
+        loop {
+            let (version, generation) = match registry.active(plugin, call.hook) {
+                Ok(found) => found,
+                Err(failure) => return unanswered(invocation_id, failure),
+            };
+            let turn = match self.turn(&version).await {
+                Ok(turn) => turn,
+                Err(failure) => {
+                    version.meters.called(call.hook, failure.code(), began.elapsed());
+                    let answered_by = Some(version.info.clone());
+                    return Reply { invocation_id, answered_by, generation, outcome: Err(failure) };
+                }
+            };
+            // Counted as live before this second look: see `Live::enter`. If the
+            // slot was swapped while we stood in line, the new version answers.
+            let live = version.live.enter();
+            if !registry.is_active(plugin, &version) {
+                continue;
+            }
+            version.meters.waited(began.elapsed());
+            let hook = call.hook;
+            let outcome = self.run(&version, invocation_id.clone(), call).await;
+            drop((live, turn));
+            version.meters.called(hook, outcome.as_ref().map_or_else(Failure::code, |_| "ok"), began.elapsed());
+            if let Err(Failure::Trap(why)) = &outcome {
+                registry.trapped(&version, why);
+            }
+            return Reply { invocation_id, answered_by: Some(version.info.clone()), generation, outcome };
+        }
+    }
+
+    /// The plugin's own line first: a flooded plugin does not stand in the
+    /// common line.
+    async fn turn(&self, version: &Version) -> Result<impl Send + use<>, Failure> {
+        let own = version.admission.enter().await?;
+        let common = self.overall.enter().await?;
+        Ok((own, common))
+    }
+
+    /// Runs one call on a fresh instance, within budget and deadline. The
+    /// store is dropped with the call, whatever its end.
+    pub(crate) async fn run<T: Send + 'static>(&self, version: &Arc<Version>, invocation_id: String, call: Call<T>) -> Outcome<T> {
+        let limits = &version.limits;
+        let wall = call.timeout.map_or(limits.wall(), |timeout| timeout.min(limits.wall()));
+        let deadline = tokio::time::Instant::now() + wall;
+        let meter = Arc::new(Meter::new(Duration::from_millis(limits.cpu_ms)));
+        let state =
+            CallState::new(self.capabilities.clone(), version.clone(), call.hook, call.cause, invocation_id, deadline, meter.clone());
+        let _ticking = self.ticker.enter();
+        let version = version.clone();
+        let guest = Box::pin(async move { on_fresh_instance(&version, state, call.work).await });
+        match tokio::time::timeout_at(deadline, self.lanes.run(meter, guest)).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(failure)) => Err(failure),
+            Err(_elapsed) => Err(Failure::Deadline(format!("after {} ms", wall.as_millis()))),
+        }
+    }
+}
+
+async fn on_fresh_instance<T>(version: &Version, state: CallState, work: Work<T>) -> Outcome<T> {
+    let mut store = Store::new(version.pre.engine(), state);
+    prepare(&mut store);
+    let result = match version.pre.instantiate_async(&mut store).await {
+        Ok(instance) => work(&mut store, &instance, version).await,
+        Err(error) => Err(error),
+    };
+    let state = store.data();
+    version.meters.used(state.meter.used(), state.memory.peak);
+    match result {
+        Ok(outcome) => outcome,
+        Err(error) => Err(explain(&error, state)),
+    }
+}
+
+/// Every limit of the store, before any guest code runs.
+fn prepare(store: &mut Store<CallState>) {
+    let limits = store.data().version.limits;
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(usize::try_from(limits.argument_bytes).unwrap_or(usize::MAX));
+    // The guest's own handle tables hold both sides of a resource.
+    store.set_max_component_handles(limits.handles as usize * 2 + 64);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|context| {
+        let state = context.data();
+        if tokio::time::Instant::now() >= state.deadline {
+            return Err(Interrupt::Deadline("the guest was still computing").into());
+        }
+        match state.meter.turn() {
+            Turn::Continue => Ok(UpdateDeadline::Continue(1)),
+            Turn::Yield => Ok(UpdateDeadline::Yield(1)),
+            Turn::Exhausted => Err(Interrupt::Limit(format!("more CPU time than {} ms", state.version.limits.cpu_ms)).into()),
+        }
+    });
+}
+
+/// The outcome, and for a trap what the guest said last.
+fn explain(error: &wasmtime::Error, state: &CallState) -> Failure {
+    if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+        return Failure::Unavailable { why: "the instance pool is full".to_owned(), retry_after: Some(Duration::from_secs(1)) };
+    }
+    let failure = classify(error, state.memory.refused);
+    let Failure::Trap(trap) = failure else { return failure };
+    let said = state.last_error_line.clone().or_else(|| state.stderr_tail());
+    let (plugin, invocation) = (&state.version.info.plugin, &state.invocation_id);
+    tracing::warn!(%plugin, version = state.version.info.version, invocation, hook = state.hook.name(), trap, said, "guest trapped");
+    tracing::debug!(invocation, "{error:?}");
+    Failure::Trap(match said {
+        Some(said) => format!("{trap}; it said: {said}"),
+        None => trap,
+    })
+}

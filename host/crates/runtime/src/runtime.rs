@@ -1,0 +1,259 @@
+//! The runtime's door: install and change plugins, call their hooks, look at them.
+
+use crate::{
+    Decision, LoadError, Package,
+    admission::Admission,
+    choke::FaultHook,
+    decision::Merge,
+    engine::{EngineConfig, Ticker},
+    hook::{Cause, Event, Hook, HttpRequest, Question, Task, Trigger},
+    hooks, http_hook,
+    invoke::{Call, Invoker, Work},
+    lane::Lanes,
+    loader::{CompilerConfig, GrantPolicy, Loader},
+    outcome::Reply,
+    registry::Registry,
+    version::Version,
+    view::{Change, SlotView},
+};
+use bytes::Bytes;
+use plinth_capability::{Capabilities, name::PluginName, state::HostState};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Everything the runtime is told when it starts.
+pub struct RuntimeConfig {
+    pub engine: EngineConfig,
+    pub compiler: CompilerConfig,
+    /// Where compiled code is kept.
+    pub code_dir: PathBuf,
+    /// Authenticates what is kept there.
+    pub host_key: [u8; 32],
+    pub component_max_bytes: usize,
+    pub grants: GrantPolicy,
+    /// Background threads for guests that compute for long.
+    pub guest_threads: usize,
+    /// Calls waiting for an instance over all plugins.
+    pub waiting: u32,
+    pub wait: Duration,
+    /// After this long a version that still has calls is named in the log.
+    pub drain_deadline: Duration,
+    /// For tests: breaks capability calls on purpose.
+    pub faults: FaultHook,
+}
+
+/// What `start` needs beyond its configuration.
+pub struct Parts {
+    pub capabilities: Capabilities,
+    pub state: Arc<dyn HostState>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the engine could not be built")]
+    Engine(#[source] wasmtime::Error),
+    #[error("the threads for guests could not be started")]
+    Threads(#[source] std::io::Error),
+    #[error("the cache of compiled code could not be opened")]
+    CodeCache(#[source] std::io::Error),
+    #[error("the stored state could not be read")]
+    State(#[source] plinth_capability::Error),
+    #[error("the stored slots could not be read")]
+    Restore(#[source] LoadError),
+}
+
+#[derive(Clone)]
+pub struct Runtime(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) capabilities: Arc<Capabilities>,
+    pub(crate) state: Arc<dyn HostState>,
+    pub(crate) invoker: Invoker,
+    pub(crate) registry: Registry,
+    pub(crate) loader: Loader,
+    /// One change of the snapshot at a time.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Loading is heavy; two at a time leave a core to the traffic.
+    pub(crate) loading: Semaphore,
+    pub(crate) drain_deadline: Duration,
+    /// Versions that were replaced and may still have calls.
+    pub(crate) draining: Mutex<Vec<Weak<Version>>>,
+    pub(crate) tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Runtime {
+    /// Builds the engine and brings back what was installed.
+    pub async fn start(config: RuntimeConfig, parts: Parts) -> Result<Self, StartError> {
+        let engine = config.engine.build().map_err(StartError::Engine)?;
+        let capabilities = Arc::new(parts.capabilities);
+        let cache = Loader::open_cache(config.code_dir, &config.host_key, &engine, &config.engine).map_err(StartError::CodeCache)?;
+        let invoker = Invoker {
+            capabilities: capabilities.clone(),
+            ticker: Arc::new(Ticker::start(&engine).map_err(StartError::Threads)?),
+            lanes: Lanes::start(config.guest_threads).map_err(StartError::Threads)?,
+            overall: Admission::new("the host", config.engine.instances, config.waiting, config.wait),
+        };
+        let loader = Loader {
+            engine,
+            engine_config: config.engine,
+            compiler: config.compiler,
+            cache,
+            component_max: config.component_max_bytes,
+            policy: config.grants,
+            capabilities: capabilities.clone(),
+            faults: config.faults,
+        };
+        let generation = parts.state.generation().await.map_err(StartError::State)?;
+        let (registry, mut reports) = Registry::new(generation);
+        let inner = Arc::new(Inner {
+            capabilities,
+            state: parts.state,
+            invoker,
+            registry,
+            loader,
+            changing: tokio::sync::Mutex::default(),
+            loading: Semaphore::new(2),
+            drain_deadline: config.drain_deadline,
+            draining: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        });
+        inner.restore().await.map_err(StartError::Restore)?;
+        let (watcher, stop) = (Arc::downgrade(&inner), inner.stop.clone());
+        inner.tasks.spawn(async move {
+            while let Some(Some(report)) = stop.run_until_cancelled(reports.recv()).await {
+                let Some(inner) = watcher.upgrade() else { return };
+                if let Err(error) = inner.quarantine(report).await {
+                    tracing::error!(%error, "quarantine could not be carried out");
+                }
+            }
+        });
+        Ok(Self(inner))
+    }
+
+    /// Loads, checks, probes and publishes; an existing slot is swapped. Runs
+    /// to its end even if the caller goes away.
+    pub async fn install(&self, package: Package) -> Result<Change, LoadError> {
+        self.detached(|inner| async move { inner.install(package).await }).await
+    }
+
+    /// As `install` up to the probe, changing nothing. What is worth knowing.
+    pub async fn check(&self, package: Package) -> Result<Vec<String>, LoadError> {
+        let manifest = crate::manifest::Manifest::parse(&package.manifest).map_err(LoadError::Manifest)?;
+        let loaded = self.0.load(&package, &manifest.name).await?;
+        self.0.loader.try_out(&self.0.invoker, &loaded.version).await?;
+        Ok(loaded.notices)
+    }
+
+    pub async fn roll_back(&self, plugin: &PluginName) -> Result<Change, LoadError> {
+        let plugin = plugin.clone();
+        self.detached(|inner| async move { inner.roll_back(&plugin).await }).await
+    }
+
+    /// Activates a stored version (active or previous) by version or digest.
+    pub async fn swap_to(&self, plugin: &PluginName, version: &str) -> Result<Change, LoadError> {
+        let (plugin, version) = (plugin.clone(), version.to_owned());
+        self.detached(|inner| async move { inner.swap_to(&plugin, &version).await }).await
+    }
+
+    /// The generation of the snapshot without it.
+    pub async fn remove(&self, plugin: &PluginName) -> Result<u64, LoadError> {
+        let plugin = plugin.clone();
+        self.detached(|inner| async move { inner.remove(&plugin).await }).await
+    }
+
+    /// A half-done change helps nobody: it is finished by a task of its own.
+    async fn detached<T: Send + 'static, F>(&self, change: impl FnOnce(Arc<Inner>) -> F) -> Result<T, LoadError>
+    where
+        F: Future<Output = Result<T, LoadError>> + Send + 'static,
+    {
+        let task = self.0.tasks.spawn(change(self.0.clone()));
+        task.await.unwrap_or_else(|_| Err(LoadError::Unavailable("the change was interrupted".to_owned())))
+    }
+
+    pub fn slots(&self) -> Vec<SlotView> {
+        self.0.registry.snapshot().slots.values().map(|slot| self.0.view(slot)).collect()
+    }
+
+    pub fn slot(&self, plugin: &PluginName) -> Option<SlotView> {
+        self.0.registry.snapshot().slots.get(plugin).map(|slot| self.0.view(slot))
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.0.registry.snapshot().generation
+    }
+
+    /// Yields the new generation after each change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.registry.changes()
+    }
+
+    /// The manifest of the version that answers now, for those who feed its hooks.
+    pub fn manifest(&self, plugin: &PluginName) -> Option<crate::manifest::Manifest> {
+        self.0.registry.snapshot().slots.get(plugin)?.active.as_ref().map(|v| v.manifest.clone())
+    }
+
+    pub async fn on_event(&self, plugin: &PluginName, event: Event, cause: Cause) -> Reply<()> {
+        self.call(plugin, Hook::EventListener, cause, None, hooks::on_event(event)).await
+    }
+
+    pub async fn handle_task(&self, plugin: &PluginName, task: Task, cause: Cause) -> Reply<()> {
+        self.call(plugin, Hook::TaskHandler, cause, None, hooks::handle_task(task)).await
+    }
+
+    pub async fn run_job(&self, plugin: &PluginName, trigger: Trigger, cause: Cause) -> Reply<()> {
+        self.call(plugin, Hook::ScheduledJob, cause, None, hooks::run_job(trigger)).await
+    }
+
+    pub async fn check_health(&self, plugin: &PluginName) -> Reply<()> {
+        let cause = Cause { actor: Some("system".to_owned()), ..Cause::default() };
+        self.call(plugin, Hook::Health, cause, None, hooks::check_health()).await
+    }
+
+    /// Asks every plugin bound to the point; no plugin is `Abstain`.
+    pub async fn decide(&self, question: Question, cause: Cause) -> Decision {
+        let asked = self.0.registry.snapshot().asked(&question.point);
+        let mut merge = Merge::new(question);
+        let mut denied = None;
+        for (plugin, on_failure) in asked {
+            let work = hooks::decide(merge.question());
+            let reply = self.call(&plugin, Hook::Decision, cause.clone(), None, work).await;
+            denied = merge.take(&plugin, on_failure, reply);
+            if denied.is_some() {
+                break;
+            }
+        }
+        merge.end(denied)
+    }
+
+    pub async fn handle_http(&self, plugin: &PluginName, request: HttpRequest, cause: Cause) -> Reply<http::Response<Bytes>> {
+        let timeout = request.timeout;
+        self.call(plugin, Hook::Http, cause, timeout, http_hook::handle(request)).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        plugin: &PluginName,
+        hook: Hook,
+        cause: Cause,
+        timeout: Option<Duration>,
+        work: Work<T>,
+    ) -> Reply<T> {
+        self.0.invoker.call(&self.0.registry, plugin, Call { hook, cause, timeout, work }).await
+    }
+
+    /// Waits for draining and changes in progress, at most this long.
+    pub async fn stop(&self, deadline: Duration) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        if tokio::time::timeout(deadline, self.0.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.0.tasks.len(), "stopping with tasks unfinished");
+        }
+    }
+}
