@@ -73,8 +73,7 @@ pub fn build_all(root: &Path) -> Result<Vec<Built>> {
 
 /// One cargo call: every crate that still has a feature set to build.
 fn build_round(root: &Path, target_dir: &Path, guests: &[Guest], round: usize, toolchain: &crate::Toolchain) -> Result<()> {
-    let due: Vec<(&Guest, &[String])> =
-        guests.iter().filter_map(|guest| Some((guest, *guest.feature_sets().get(round)?))).collect();
+    let due: Vec<(&Guest, &[String])> = guests.iter().filter_map(|guest| Some((guest, *guest.feature_sets().get(round)?))).collect();
     let build = Build {
         manifest: &root.join("Cargo.toml"),
         target_dir,

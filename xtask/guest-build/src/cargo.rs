@@ -14,8 +14,21 @@ use std::{
 const KEPT: [&str; 5] = ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_TERM_"];
 /// Everything else a running cargo leaves behind, by prefix.
 const CLEARED: [&str; 15] = [
-    "CARGO", "RUSTC", "RUSTFLAGS", "RUSTDOC", "MAKEFLAGS", "MFLAGS", "DEP_", "OUT_DIR", "TARGET", "HOST", "NUM_JOBS", "OPT_LEVEL", "PROFILE",
-    "DEBUG", "CLIPPY_",
+    "CARGO",
+    "RUSTC",
+    "RUSTFLAGS",
+    "RUSTDOC",
+    "MAKEFLAGS",
+    "MFLAGS",
+    "DEP_",
+    "OUT_DIR",
+    "TARGET",
+    "HOST",
+    "NUM_JOBS",
+    "OPT_LEVEL",
+    "PROFILE",
+    "DEBUG",
+    "CLIPPY_",
 ];
 
 /// Removes what an outer cargo, a build script or clippy has set.

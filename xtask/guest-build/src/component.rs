@@ -25,7 +25,11 @@ pub(crate) fn component_of(module: &Path) -> Result<Vec<u8>> {
     let bytes = std::fs::read(module).with_context(|| format!("could not read {}", module.display()))?;
     let mut encoder = ComponentEncoder::default();
     // A guest that calls an operating system fails here, on purpose.
-    encoder.validate(true).module(&bytes).and_then(|ready| ready.encode()).with_context(|| format!("{} does not make a component", module.display()))
+    encoder
+        .validate(true)
+        .module(&bytes)
+        .and_then(|ready| ready.encode())
+        .with_context(|| format!("{} does not make a component", module.display()))
 }
 
 /// Assembles a component from its text.
