@@ -5,6 +5,7 @@ pub mod cache;
 pub mod database;
 pub mod metrics;
 pub mod queue;
+pub mod secrets;
 mod sqlite;
 pub mod state;
 

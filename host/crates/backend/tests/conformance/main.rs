@@ -15,3 +15,7 @@ mod state;
 mod support;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod crash;
