@@ -1,1 +1,15 @@
-//! To be written.
+//! The Plinth host: `start` a host, or run the command line.
+
+pub mod cli;
+mod config;
+mod consumer;
+mod host_key;
+mod scheduler;
+mod start;
+mod telemetry;
+mod wiring;
+
+pub use config::{ConfigError, HostConfig};
+pub use plinth_api::ApiConfig;
+pub use plinth_runtime as runtime;
+pub use start::{Overrides, RunningHost, StartError, start};

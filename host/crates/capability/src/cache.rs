@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// What holds for every bucket that has no settings of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct BucketLimits {
     /// The lifetime of entries that are written without one, in milliseconds.
     pub default_ttl_ms: u32,

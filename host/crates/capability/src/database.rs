@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 /// What one call may use at most. Guest-controlled statements, host-set limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct QueryLimits {
     pub max_rows: u32,
     /// Bytes of all values of one answer.

@@ -46,7 +46,7 @@ pub struct Message {
 
 /// How one queue treats its messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct QueueSpec {
     /// Deliveries before a message becomes a dead letter.
     pub max_attempts: u32,

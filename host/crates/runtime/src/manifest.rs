@@ -223,3 +223,10 @@ impl Manifest {
         hooks
     }
 }
+
+/// The first second after `second` (since 1970, UTC) that a cron expression names.
+pub fn next_after(cron: &croner::Cron, second: u64) -> Option<u64> {
+    let from = chrono::DateTime::from_timestamp(i64::try_from(second).ok()?, 0)?;
+    let next = cron.find_next_occurrence(&from, false).ok()?;
+    u64::try_from(next.timestamp()).ok()
+}

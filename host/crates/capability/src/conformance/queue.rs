@@ -327,10 +327,7 @@ pub async fn dead_letters_page(fixture: impl QueueFixture) {
     let (queue, work) = declared(&fixture, spec()).await;
     let all: Vec<_> = (0..7).map(|n| format!("m{n}")).collect();
     publish_ids(&queue, &to(&work), &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    for delivery in drain(&queue, &work, 7).await {
-        queue.settle(&delivery, Settlement::Dead { reason: "x".to_owned() }).await.unwrap();
-    }
-    eventually_depth(&queue, &work, Depth { dead: 7, ..Depth::default() }).await;
+    bury(&queue, &work, 7).await;
     let (mut seen, mut sizes, mut cursor) = (Vec::new(), Vec::new(), None);
     loop {
         let page = queue.dead_letters(&work, cursor.as_deref(), 3).await.unwrap();
@@ -349,10 +346,7 @@ pub async fn dead_letters_page(fixture: impl QueueFixture) {
 pub async fn replay_puts_back(fixture: impl QueueFixture) {
     let (queue, work) = declared(&fixture, QueueSpec { max_attempts: 2, ..spec() }).await;
     publish_ids(&queue, &to(&work), &["a", "b", "c"]).await;
-    for delivery in drain(&queue, &work, 3).await {
-        queue.settle(&delivery, Settlement::Dead { reason: "x".to_owned() }).await.unwrap();
-    }
-    eventually_depth(&queue, &work, Depth { dead: 3, ..Depth::default() }).await;
+    bury(&queue, &work, 3).await;
     let some = Selection::Ids(vec!["b".to_owned(), "unknown".to_owned()]);
     assert_eq!(queue.replay(&work, some.clone()).await.unwrap(), 1);
     let delivery = one(&queue, &work).await;

@@ -22,7 +22,8 @@ use wasmtime::component::Resource;
 
 /// A bucket this plugin was granted: the grant is checked when it is opened.
 #[derive(Clone)]
-pub(crate) struct Bucket {
+#[expect(unreachable_pub, reason = "the bindings re-export it")]
+pub struct Bucket {
     name: BucketName,
     access: GrantedAccess,
 }

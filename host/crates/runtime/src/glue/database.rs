@@ -23,14 +23,17 @@ use std::{sync::Arc, time::Duration};
 use wasmtime::component::Resource;
 
 #[derive(Clone)]
-pub(crate) struct OpenDatabase {
+#[expect(unreachable_pub, reason = "the bindings re-export it")]
+pub struct OpenDatabase {
     database: Arc<dyn Database>,
 }
 
 /// Dropped with the call at the latest: rolled back.
-pub(crate) struct OpenTransaction(pub(super) Box<dyn Transaction>);
+#[expect(unreachable_pub, reason = "the bindings re-export it")]
+pub struct OpenTransaction(pub(super) Box<dyn Transaction>);
 
-pub(crate) struct OpenCursor(Box<dyn Cursor>);
+#[expect(unreachable_pub, reason = "the bindings re-export it")]
+pub struct OpenCursor(Box<dyn Cursor>);
 
 type Answer<T> = wasmtime::Result<std::result::Result<T, sql_types::Error>>;
 

@@ -119,3 +119,11 @@ pub(super) fn ids(deliveries: &[Delivery]) -> Vec<&str> {
 pub(super) fn retry(after: Duration) -> Settlement {
     Settlement::Retry { after: Some(after), error: "not yet".to_owned() }
 }
+
+/// Makes dead letters of the next `count` messages, in their order.
+pub(super) async fn bury(queue: &Arc<dyn Queue>, from: &QueueName, count: u32) {
+    for delivery in drain(queue, from, usize::try_from(count).unwrap()).await {
+        queue.settle(&delivery, Settlement::Dead { reason: "x".to_owned() }).await.unwrap();
+    }
+    eventually_depth(queue, from, Depth { dead: u64::from(count), ..Depth::default() }).await;
+}

@@ -1,0 +1,284 @@
+//! A small client of the host's HTTP API, for the command line: typed answers, readable errors.
+
+use plinth_api::Problem;
+use reqwest::{Method, RequestBuilder, StatusCode, Url, multipart};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Loading a large component compiles it; everything else is quick.
+const TIMEOUT: Duration = Duration::from_secs(150);
+/// Of an answer that is no problem: as much as helps to see what answered.
+const EXCERPT: usize = 200;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("`{0}` is not an http:// address of a host")]
+    BadAddress(String),
+    #[error("no answer from {base}; is the host running?")]
+    NoAnswer { base: String, source: reqwest::Error },
+    /// The host said no, and why.
+    #[error("{}", readable(.0))]
+    Refused(Box<Problem>),
+    #[error("{base} answered {status}, not as a Plinth host does: {excerpt}")]
+    NotAHost { base: String, status: StatusCode, excerpt: String },
+}
+
+pub type Result<T> = std::result::Result<T, ClientError>;
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Change {
+    pub plugin: String,
+    pub version: String,
+    pub digest: String,
+    pub generation: u64,
+    pub replaced: Option<String>,
+    pub notices: Vec<String>,
+    pub elapsed_us: u64,
+    pub compile_cached: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Removed {
+    pub plugin: String,
+    pub generation: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct DryRun {
+    pub notices: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct SlotList {
+    pub generation: u64,
+    pub plugins: Vec<Slot>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Slot {
+    pub plugin: String,
+    pub description: String,
+    pub state: String,
+    pub reason: Option<String>,
+    pub generation: u64,
+    pub version: String,
+    pub digest: String,
+    pub hooks: Vec<String>,
+    pub versions: Vec<Version>,
+    pub imports: Vec<String>,
+    /// Shown as they are.
+    pub limits: Value,
+    pub grants: Value,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Version {
+    pub version: String,
+    pub digest: String,
+    pub live_calls: u64,
+    pub installed_at_ms: u64,
+    pub active: bool,
+    pub quarantined: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct AuditPage {
+    pub records: Vec<AuditRecord>,
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct AuditRecord {
+    pub sequence: u64,
+    pub id: String,
+    pub recorded_at_ms: u64,
+    pub actor: String,
+    pub plugin_id: String,
+    pub plugin_version: String,
+    pub invocation_id: String,
+    pub action: String,
+    pub subject: Subject,
+    pub outcome: Outcome,
+    pub summary: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Subject {
+    pub kind: String,
+    pub id: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Outcome {
+    /// `success`, `denied` or `failed`.
+    pub result: String,
+    pub reason: Option<String>,
+}
+
+/// What to install.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    pub component: Vec<u8>,
+    /// plugin.toml
+    pub manifest: String,
+    /// A JSON object.
+    pub config: Option<String>,
+    pub approve_grants: bool,
+}
+
+/// A host's address and, where it asks for one, a key's token.
+#[derive(Debug)]
+pub struct Client {
+    base: Url,
+    token: Option<String>,
+    http: reqwest::Client,
+}
+
+impl Client {
+    pub fn new(base: &str, token: Option<String>) -> Result<Self> {
+        let bad = || ClientError::BadAddress(base.to_owned());
+        let url = Url::parse(base).map_err(|_| bad())?;
+        if url.scheme() != "http" || url.cannot_be_a_base() {
+            return Err(bad());
+        }
+        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build();
+        let http = http.map_err(|source| ClientError::NoAnswer { base: base.to_owned(), source })?;
+        Ok(Self { base: url, token, http })
+    }
+
+    pub async fn install(&self, upload: Upload) -> Result<Change> {
+        self.answer(self.upload(upload, false)).await
+    }
+
+    /// What installing would find; nothing changes.
+    pub async fn check(&self, upload: Upload) -> Result<DryRun> {
+        self.answer(self.upload(upload, true)).await
+    }
+
+    pub async fn list(&self) -> Result<SlotList> {
+        self.answer(self.request(Method::GET, &["v1", "plugins"])).await
+    }
+
+    pub async fn show(&self, plugin: &str) -> Result<Slot> {
+        self.answer(self.request(Method::GET, &["v1", "plugins", plugin])).await
+    }
+
+    pub async fn roll_back(&self, plugin: &str) -> Result<Change> {
+        self.answer(self.request(Method::POST, &["v1", "plugins", plugin, "rollback"])).await
+    }
+
+    /// By version, or by digest where it starts with `sha256:`.
+    pub async fn swap(&self, plugin: &str, version: &str) -> Result<Change> {
+        let member = if version.starts_with("sha256:") { "digest" } else { "version" };
+        let body = serde_json::json!({ member: version });
+        self.answer(self.request(Method::POST, &["v1", "plugins", plugin, "swap"]).json(&body)).await
+    }
+
+    pub async fn remove(&self, plugin: &str) -> Result<Removed> {
+        self.answer(self.request(Method::DELETE, &["v1", "plugins", plugin])).await
+    }
+
+    /// `conditions` are the query parameters of `GET /v1/audit`.
+    pub async fn audit(&self, conditions: &[(&str, String)]) -> Result<AuditPage> {
+        self.answer(self.request(Method::GET, &["v1", "audit"]).query(conditions)).await
+    }
+
+    fn upload(&self, upload: Upload, dry_run: bool) -> RequestBuilder {
+        let Upload { component, manifest, config, approve_grants } = upload;
+        let form = multipart::Form::new().part("component", multipart::Part::bytes(component)).text("manifest", manifest);
+        let form = match config {
+            Some(config) => form.text("config", config),
+            None => form,
+        };
+        let query = [("approve_grants", approve_grants), ("dry_run", dry_run)];
+        self.request(Method::POST, &["v1", "plugins"]).query(&query).multipart(form)
+    }
+
+    /// Each part of the path is encoded, so that no name can lead to another route.
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let request = self.http.request(method, url);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+        let lost = |source: reqwest::Error| ClientError::NoAnswer { base: self.base.to_string(), source: source.without_url() };
+        let response = request.send().await.map_err(lost)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(lost)?;
+        decode(self.base.as_str(), status, &body)
+    }
+}
+
+fn decode<T: DeserializeOwned>(base: &str, status: StatusCode, body: &[u8]) -> Result<T> {
+    let strange = || {
+        let excerpt = String::from_utf8_lossy(body).chars().take(EXCERPT).collect();
+        ClientError::NotAHost { base: base.to_owned(), status, excerpt }
+    };
+    if status.is_success() {
+        return serde_json::from_slice(body).map_err(|_| strange());
+    }
+    match serde_json::from_slice(body) {
+        Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
+        Err(_) => Err(strange()),
+    }
+}
+
+/// First the sentence, then each problem on a line, then what to look for in the log.
+fn readable(problem: &Problem) -> String {
+    let mut text = format!("{}: {}", problem.title, problem.detail);
+    if let Some(code) = &problem.guest_code {
+        text.push_str(&format!(" [{code}]"));
+    }
+    for one in &problem.problems {
+        text.push_str("\n  - ");
+        text.push_str(&one.replace('\n', "\n    "));
+    }
+    text.push_str(&format!("\n({}, request {})", problem.code, problem.request_id));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_becomes_text_for_people() {
+        let body = br#"{"type":"urn:plinth:problem:manifest-invalid","title":"The manifest is not valid","status":422,
+            "detail":"the manifest has 2 problem(s)","code":"manifest-invalid","request_id":"r-1","problems":["one","two\nlines"]}"#;
+        let error = decode::<Change>("http://h/", StatusCode::UNPROCESSABLE_ENTITY, body).unwrap_err();
+        let text = "The manifest is not valid: the manifest has 2 problem(s)\n  - one\n  - two\n    lines\n(manifest-invalid, request r-1)";
+        assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn what_is_not_a_host_is_said_so() {
+        for status in [StatusCode::OK, StatusCode::BAD_GATEWAY] {
+            let error = decode::<Change>("http://h/", status, b"<html>").unwrap_err();
+            assert!(matches!(error, ClientError::NotAHost { status: s, .. } if s == status));
+        }
+    }
+
+    #[test]
+    fn names_cannot_lead_to_another_route() {
+        let client = Client::new("http://127.0.0.1:7300", None).unwrap();
+        let request = client.request(Method::DELETE, &["v1", "plugins", "../queues?a#b"]).build().unwrap();
+        assert_eq!(request.url().as_str(), "http://127.0.0.1:7300/v1/plugins/..%2Fqueues%3Fa%23b");
+        let below = Client::new("http://h/prefix/", None).unwrap().request(Method::GET, &["v1"]).build().unwrap();
+        assert_eq!(below.url().path(), "/prefix/v1");
+    }
+
+    #[test]
+    fn only_http_addresses_are_taken() {
+        for bad in ["127.0.0.1:7300", "https://h", "mailto:a@b", ""] {
+            assert!(matches!(Client::new(bad, None), Err(ClientError::BadAddress(_))), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The command line: what each command does, and how it ends.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
+
+mod serve;
+
+use crate::config::{HostConfig, REFERENCE};
+use clap::{Args, Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+/// How a command ends, for programs that call it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Ok = 0,
+    /// It was tried and did not succeed; standard error says why.
+    Failed = 1,
+    /// The command line or a file it names is wrong.
+    Usage = 2,
+    /// The host could not be reached.
+    Unreachable = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub struct Complaint {
+    pub exit: Exit,
+    pub text: String,
+}
+
+impl Complaint {
+    fn failed(text: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, text: text.into() }
+    }
+
+    fn usage(text: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, text: text.into() }
+    }
+}
+
+type Done = Result<(), Complaint>;
+
+#[derive(Parser)]
+#[command(name = "plinth", version, about = "Runs WebAssembly plugins in front of live traffic and swaps them without losing a request.")]
+#[command(after_help = "Try it:\n  plinth serve\n  plinth plugin install greeter.wasm plugin.toml --approve\n  plinth plugin list\n\n\
+Exit codes: 0 done, 1 failed, 2 wrong usage or file, 3 host not reachable.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a host. Without a configuration it uses embedded backends in ./data and listens on 127.0.0.1:7300.
+    Serve(serve::Serve),
+    /// Check a configuration or print the reference.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the OpenAPI 3.1 document of the HTTP API.
+    Openapi,
+    /// Compiles one component for the host that started it.
+    #[command(hide = true)]
+    CompileWorker { settings: String },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Read a configuration as `serve` would and say what is wrong with it.
+    Check { file: PathBuf },
+    /// Print every setting with its default.
+    Reference,
+}
+
+/// Which host to talk to.
+#[derive(Args)]
+struct Remote {
+    /// The host's address.
+    #[arg(long, global = true, env = "PLINTH_URL", default_value = "http://127.0.0.1:7300")]
+    url: String,
+    /// The token of an API key, where the host has any.
+    #[arg(long, global = true, env = "PLINTH_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Print JSON for programs.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// Runs one command to its end.
+pub fn run(cli: Cli, env: impl Fn(&str) -> Option<String>) -> ExitCode {
+    match dispatch(cli.command, env) {
+        Ok(()) => Exit::Ok.into(),
+        Err(complaint) => {
+            eprintln!("plinth: {}", complaint.text);
+            complaint.exit.into()
+        }
+    }
+}
+
+fn dispatch(command: Command, env: impl Fn(&str) -> Option<String>) -> Done {
+    match command {
+        Command::Serve(serve) => serve.run(env),
+        Command::Config(ConfigCommand::Check { file }) => check_config(&file, env),
+        Command::Config(ConfigCommand::Reference) => {
+            print!("{REFERENCE}");
+            Ok(())
+        }
+        Command::Openapi => print_openapi(),
+        Command::CompileWorker { settings } => plinth_runtime::compile_worker(&settings).map_err(Complaint::failed),
+    }
+}
+
+fn check_config(file: &std::path::Path, env: impl Fn(&str) -> Option<String>) -> Done {
+    let config = HostConfig::load(Some(file), env).map_err(|e| Complaint::usage(chain(&e)))?;
+    println!("{}: good; listens on {}, keeps its data in {}", file.display(), config.api.listen, config.data.display());
+    Ok(())
+}
+
+fn print_openapi() -> Done {
+    let text = plinth_api::document().to_pretty_json().map_err(|e| Complaint::failed(e.to_string()))?;
+    println!("{text}");
+    Ok(())
+}
+
+/// An error and everything below it, for people.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        text = format!("{text}: {cause}");
+        below = cause.source();
+    }
+    text
+}
+
+/// A runtime for commands that only talk to a host.
+fn block_on<T>(work: impl Future<Output = Result<T, Complaint>>) -> Result<T, Complaint> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| Complaint::failed(e.to_string()))?;
+    runtime.block_on(work)
+}

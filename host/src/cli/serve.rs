@@ -1,0 +1,54 @@
+//! `plinth serve`: starts a host, says when it is ready, and stops it on a signal.
+
+use super::{Complaint, Done, chain};
+use crate::{HostConfig, Overrides, start, telemetry};
+use clap::Args;
+use std::{net::SocketAddr, path::PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Args)]
+pub(super) struct Serve {
+    /// A TOML file; `plinth config reference` prints every setting.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where everything that must survive is kept. Overrides the configuration.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Address and port; port 0 takes a free one. Overrides the configuration.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+}
+
+impl Serve {
+    pub(super) fn run(self, env: impl Fn(&str) -> Option<String>) -> Done {
+        let mut config = HostConfig::load(self.config.as_deref(), env).map_err(|e| Complaint::usage(chain(&e)))?;
+        config.data = self.data.unwrap_or(config.data);
+        config.api.listen = self.listen.unwrap_or(config.api.listen);
+        config.check().map_err(|e| Complaint::usage(chain(&e)))?;
+        telemetry::init(&config.log).map_err(Complaint::usage)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("plinth-io")
+            .build()
+            .map_err(|e| Complaint::failed(e.to_string()))?;
+        runtime.block_on(serve(config))
+    }
+}
+
+async fn serve(config: HostConfig) -> Done {
+    let failed = |e: std::io::Error| Complaint::failed(e.to_string());
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let host = start(config, Overrides::default()).await.map_err(|e| Complaint::failed(chain(&e)))?;
+    println!("plinth: ready on {}", host.url());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::select! {
+        () = host.stop() => Ok(()),
+        _ = terminate.recv() => Err(Complaint::failed("stopped at once by a second signal")),
+        _ = interrupt.recv() => Err(Complaint::failed("stopped at once by a second signal")),
+    }
+}

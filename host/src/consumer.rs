@@ -1,0 +1,174 @@
+//! Feeds hooks from queues: events to listeners, tasks to handlers, settled only after the hook has answered.
+
+use plinth_api::cloudevents;
+use plinth_capability::{
+    name::{PluginName, QueueName},
+    queue::{Delivery, Queue, Settlement},
+};
+use plinth_runtime::{
+    DEPTH_HEADER, Runtime, event_queue,
+    hook::{Cause, Payload, Task},
+    outcome::{Failure, GuestError, Reply},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::task::JoinSet;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Deliveries of one queue that are worked on at once.
+const IN_HAND: u32 = 16;
+/// One long poll; the wait ends early when a message comes.
+const POLL: Duration = Duration::from_secs(5);
+/// Between tries while the queue cannot be reached.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What one consumer feeds: a plugin's hook, from one queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Feed {
+    plugin: PluginName,
+    queue: QueueName,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Events,
+    Tasks,
+}
+
+/// Keeps one consumer per bound queue running, following the registry.
+pub(crate) async fn run(runtime: Runtime, queue: Arc<dyn Queue>, tasks: TaskTracker, stop: CancellationToken) {
+    let mut changes = runtime.changes();
+    let mut running: HashMap<Feed, CancellationToken> = HashMap::new();
+    loop {
+        let wanted = feeds(&runtime);
+        running.retain(|feed, token| {
+            let keep = wanted.contains(feed);
+            if !keep {
+                token.cancel();
+            }
+            keep
+        });
+        for feed in wanted {
+            running.entry(feed.clone()).or_insert_with(|| {
+                let token = stop.child_token();
+                tasks.spawn(consume(runtime.clone(), queue.clone(), feed, token.clone()));
+                token
+            });
+        }
+        match stop.run_until_cancelled(changes.changed()).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+fn feeds(runtime: &Runtime) -> HashSet<Feed> {
+    let mut feeds = HashSet::new();
+    for slot in runtime.slots() {
+        let Some(manifest) = runtime.manifest(&slot.plugin) else { continue };
+        if manifest.hooks.event_listener.is_some()
+            && let Ok(queue) = event_queue(&slot.plugin)
+        {
+            feeds.insert(Feed { plugin: slot.plugin.clone(), queue, kind: Kind::Events });
+        }
+        for queue in manifest.hooks.task_handler.into_iter().flat_map(|h| h.queues) {
+            feeds.insert(Feed { plugin: slot.plugin.clone(), queue, kind: Kind::Tasks });
+        }
+    }
+    feeds
+}
+
+async fn consume(runtime: Runtime, queue: Arc<dyn Queue>, feed: Feed, stop: CancellationToken) {
+    let mut hand: JoinSet<()> = JoinSet::new();
+    while !stop.is_cancelled() {
+        while hand.try_join_next().is_some() {}
+        let room = IN_HAND.saturating_sub(u32::try_from(hand.len()).unwrap_or(IN_HAND));
+        if room == 0 {
+            hand.join_next().await;
+            continue;
+        }
+        // Not cut off by `stop`: a delivery leased in that moment would wait for its lease.
+        let deliveries = match stop.run_until_cancelled(queue.consume(&feed.queue, room, POLL)).await {
+            None => break,
+            Some(Ok(deliveries)) => deliveries,
+            Some(Err(error)) => {
+                tracing::warn!(queue = %feed.queue, %error, "consuming failed; trying again");
+                stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+                continue;
+            }
+        };
+        for delivery in deliveries {
+            hand.spawn(work(runtime.clone(), queue.clone(), feed.clone(), delivery));
+        }
+    }
+    // What is in hand is finished and settled before the host stops.
+    while hand.join_next().await.is_some() {}
+}
+
+async fn work(runtime: Runtime, queue: Arc<dyn Queue>, feed: Feed, delivery: Delivery) {
+    let cause = cause(&delivery);
+    let reply = match feed.kind {
+        Kind::Events => runtime.on_event(&feed.plugin, cloudevents::event_from_delivery(&delivery), cause).await,
+        Kind::Tasks => runtime.handle_task(&feed.plugin, task(&delivery), cause).await,
+    };
+    let settlement = settlement(&reply);
+    if settlement != Settlement::Ack {
+        let (id, attempt) = (&delivery.message.id, delivery.attempt);
+        tracing::info!(queue = %feed.queue, plugin = %feed.plugin, id, attempt, ?settlement, "delivery not done");
+    }
+    if let Err(error) = queue.settle(&delivery, settlement).await {
+        // It is delivered again after its lease; hooks know repeats by their id.
+        tracing::warn!(queue = %feed.queue, id = delivery.message.id, %error, "delivery could not be settled");
+    }
+}
+
+fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a str> {
+    delivery.message.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+}
+
+fn cause(delivery: &Delivery) -> Cause {
+    Cause {
+        actor: header(delivery, "plinth-plugin").map(|plugin| format!("plugin:{plugin}")),
+        roles: Vec::new(),
+        traceparent: header(delivery, "traceparent").map(str::to_owned),
+        depth: header(delivery, DEPTH_HEADER).and_then(|depth| depth.parse().ok()).unwrap_or(0),
+        attempt: delivery.attempt,
+    }
+}
+
+fn task(delivery: &Delivery) -> Task {
+    let message = &delivery.message;
+    Task {
+        id: message.id.clone(),
+        queue: delivery.queue.to_string(),
+        routing_key: message.routing_key.clone(),
+        attempt: delivery.attempt,
+        enqueued_at_ms: delivery.enqueued_at_ms,
+        correlation_id: message.correlation_id.clone(),
+        payload: Payload { content_type: message.content_type.clone(), data: message.body.clone() },
+        attributes: message.headers.clone(),
+    }
+}
+
+/// What the queue is told: the outcome decides, exhaustively.
+fn settlement(reply: &Reply<()>) -> Settlement {
+    let failure = match &reply.outcome {
+        Ok(()) => return Settlement::Ack,
+        Err(failure) => failure,
+    };
+    match failure {
+        Failure::Guest(GuestError::Reject { code, message }) => Settlement::Dead { reason: format!("{code}: {message}") },
+        Failure::Guest(GuestError::Retry { message, after }) => Settlement::Retry { after: *after, error: message.clone() },
+        Failure::Unavailable { retry_after, .. } if reply.answered_by.is_none() => {
+            // The plugin was not even asked, so this was no attempt at it.
+            Settlement::Retry { after: *retry_after, error: failure.to_string() }
+        }
+        Failure::Trap(_) | Failure::Deadline(_) | Failure::Limit(_) | Failure::Denied(_) | Failure::Unavailable { .. } => {
+            Settlement::Retry { after: None, error: failure.to_string() }
+        }
+    }
+}

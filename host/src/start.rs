@@ -1,0 +1,137 @@
+//! Starts a host and stops it again: the same door for `main` and for tests.
+
+use crate::{config::HostConfig, consumer, scheduler, wiring};
+use plinth_api::{Api, HostPhase, Readiness};
+use plinth_capability::Capabilities;
+use plinth_runtime::{Faults, Parts, Runtime};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wiring::Backends;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the configuration is not usable")]
+    Config(#[from] crate::config::ConfigError),
+    #[error("the data folder {0} could not be made")]
+    Data(PathBuf, #[source] io::Error),
+    #[error("another host uses the data folder {0}")]
+    InUse(PathBuf),
+    #[error("the host key {0} is not usable")]
+    HostKey(PathBuf, #[source] io::Error),
+    #[error("the secret `{name}` could not be read")]
+    Secret { name: String, source: io::Error },
+    #[error("a backend could not be opened")]
+    Backend(#[from] plinth_capability::Error),
+    #[error("could not listen on {0}")]
+    Listen(SocketAddr, #[source] io::Error),
+    #[error("the runtime could not be started")]
+    Runtime(#[from] plinth_runtime::StartError),
+}
+
+/// What a test may put in place of what a host finds by itself.
+#[derive(Default)]
+pub struct Overrides {
+    /// The binary that compiles; by default this one.
+    pub compiler: Option<PathBuf>,
+    pub faults: Option<Arc<dyn Faults>>,
+}
+
+/// A host that serves. Dropping it without `stop` is like a crash.
+pub struct RunningHost {
+    pub runtime: Runtime,
+    pub capabilities: Capabilities,
+    address: SocketAddr,
+    readiness: Readiness,
+    stop: CancellationToken,
+    stop_serving: CancellationToken,
+    serving: TaskTracker,
+    tasks: TaskTracker,
+    backends: Backends,
+    limit: Duration,
+    /// Locked for as long as the host uses its data folder.
+    _lock: std::fs::File,
+}
+
+/// Opens the backends, brings back the plugins, and serves.
+pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHost, StartError> {
+    config.check()?;
+    let lock = take_data(&config.data)?;
+    // Bound before anything slow, so that a taken port is told at once.
+    let listener = TcpListener::bind(config.api.listen).await.map_err(|e| StartError::Listen(config.api.listen, e))?;
+    let address = listener.local_addr().map_err(|e| StartError::Listen(config.api.listen, e))?;
+    let backends = Backends::open(&config).await?;
+    let program = match overrides.compiler {
+        Some(program) => program,
+        None => std::env::current_exe().map_err(|e| StartError::Data(config.data.clone(), e))?,
+    };
+    let runtime_config = wiring::runtime_config(&config, program, overrides.faults)?;
+    let parts = Parts { capabilities: backends.capabilities.clone(), state: backends.state() };
+    let runtime = Runtime::start(runtime_config, parts).await?;
+    let (stop, stop_serving) = (CancellationToken::new(), CancellationToken::new());
+    let (serving, tasks) = (TaskTracker::new(), TaskTracker::new());
+    let readiness = Readiness::new();
+    let api = Api {
+        runtime: runtime.clone(),
+        capabilities: backends.capabilities.clone(),
+        state: backends.state(),
+        readiness: readiness.clone(),
+        tasks: tasks.clone(),
+        config: config.api.clone(),
+    };
+    let served = plinth_api::serve(listener, plinth_api::router(api), stop_serving.clone(), config.api.clone());
+    serving.spawn(async move {
+        match served.await {
+            Ok(drained) if drained.cut > 0 => tracing::warn!(cut = drained.cut, "connections were cut at the deadline"),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "serving ended"),
+        }
+    });
+    let queue = backends.capabilities.queue.clone();
+    tasks.spawn(consumer::run(runtime.clone(), queue, tasks.clone(), stop.clone()));
+    tasks.spawn(scheduler::run(runtime.clone(), backends.state(), tasks.clone(), stop.clone()));
+    readiness.set(HostPhase::Ready);
+    let limit = Duration::from_millis(config.stop_ms);
+    let capabilities = backends.capabilities.clone();
+    tracing::info!(%address, generation = runtime.generation(), "host ready");
+    Ok(RunningHost { runtime, capabilities, address, readiness, stop, stop_serving, serving, tasks, backends, limit, _lock: lock })
+}
+
+/// Two hosts in one data folder would both believe to be the only writer.
+fn take_data(data: &PathBuf) -> Result<std::fs::File, StartError> {
+    let failed = |e| StartError::Data(data.clone(), e);
+    std::fs::create_dir_all(data).map_err(failed)?;
+    let file = std::fs::OpenOptions::new().create(true).write(true).truncate(false).open(data.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(data.clone())),
+        Err(std::fs::TryLockError::Error(e)) => Err(failed(e)),
+    }
+}
+
+impl RunningHost {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Not ready → no new requests, those in flight end → consumers settle what
+    /// they hold → drains end → outboxes are emptied and files closed.
+    pub async fn stop(self) {
+        self.readiness.set(HostPhase::Stopping);
+        self.stop_serving.cancel();
+        self.serving.close();
+        self.serving.wait().await;
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(self.limit, self.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tasks.len(), "stopping with work in hand; it is delivered again");
+        }
+        self.runtime.stop(self.limit).await;
+        self.backends.close(self.limit).await;
+        tracing::info!("host stopped");
+    }
+}
