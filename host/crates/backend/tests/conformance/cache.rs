@@ -51,7 +51,7 @@ fn limits_that_keep_nothing_are_refused() {
         let config = MemoryCacheConfig { buckets: [(bucket("test/a"), limits)].into(), ..MemoryCacheConfig::default() };
         assert_eq!(MemoryCache::new(config).err().map(|error| error.kind()), Some(ErrorKind::InvalidInput));
     }
-    assert!(serde_json::from_str::<MemoryCacheConfig>(r#"{"max_bucket": 3}"#).is_err(), "unknown keys are refused");
+    assert!(serde_json::from_str::<MemoryCacheConfig>(r#"{"max-bucket": 3}"#).is_err(), "unknown keys are refused");
 }
 
 #[tokio::test]
