@@ -192,3 +192,96 @@ where
         drop(self.reply.send(outcome));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::Durability;
+    use futures::FutureExt;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    #[derive(Clone, Default)]
+    struct Commits(Arc<AtomicU64>, Arc<AtomicU64>);
+
+    impl Memory for Commits {
+        fn ended(&mut self, committed: bool) {
+            let count = if committed { &self.0 } else { &self.1 };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn writer() -> (Writer<Commits>, Commits, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = SqliteFile::open(&dir.path().join("w.db"), Durability::Process).await.unwrap();
+        let mut connection = file.writer_connection().await.unwrap();
+        sqlx::raw_sql("CREATE TABLE t (n INTEGER PRIMARY KEY)").execute(&mut connection).await.unwrap();
+        let commits = Commits::default();
+        (Writer::start(file, connection, commits.clone()), commits, dir)
+    }
+
+    async fn insert(writer: &Writer<Commits>, n: i64) -> Result<()> {
+        writer.run("test.insert", move |_, connection| put(connection, n).boxed()).await
+    }
+
+    async fn put(connection: &mut SqliteConnection, n: i64) -> Result<(), Fault> {
+        if n < 0 {
+            return Err(Fault::Refused(Error::new(ErrorKind::InvalidInput, "test.insert", "negative")));
+        }
+        let insert = sqlx::query("INSERT INTO t VALUES (?1)").bind(n).execute(connection).await;
+        insert.map(drop).map_err(|e| Fault::Broken(map_error("test.insert", e)))
+    }
+
+    async fn rows(writer: &Writer<Commits>) -> Vec<i64> {
+        writer.run("test.rows", |_, connection| all(connection).boxed()).await.unwrap()
+    }
+
+    async fn all(connection: &mut SqliteConnection) -> Result<Vec<i64>, Fault> {
+        let rows = sqlx::query_scalar("SELECT n FROM t ORDER BY n").fetch_all(connection).await;
+        rows.map_err(|e| Fault::Broken(map_error("test.rows", e)))
+    }
+
+    #[tokio::test]
+    async fn what_waits_shares_a_commit() {
+        let (writer, commits, _dir) = writer().await;
+        let inserted = futures::future::join_all((0..100).map(|n| insert(&writer, n))).await;
+        assert!(inserted.iter().all(Result::is_ok));
+        assert_eq!(commits.0.load(Ordering::Relaxed), 1, "all were there before the task ran");
+        assert_eq!(rows(&writer).await.len(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_alone_and_a_failure_is_shared() {
+        let (writer, commits, _dir) = writer().await;
+        let (a, refused, b) = tokio::join!(insert(&writer, 1), insert(&writer, -1), insert(&writer, 2));
+        assert!(a.is_ok() && b.is_ok());
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+        let (c, repeat, d) = tokio::join!(insert(&writer, 3), insert(&writer, 1), insert(&writer, 4));
+        assert!(c.is_err() && repeat.is_err() && d.is_err());
+        assert_eq!(commits.1.load(Ordering::Relaxed), 1);
+        assert_eq!(rows(&writer).await, [1, 2], "the transaction was rolled back whole");
+        insert(&writer, 5).await.unwrap();
+        assert_eq!(rows(&writer).await, [1, 2, 5], "and the writer goes on");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_not_begun() {
+        let (writer, _, _dir) = writer().await;
+        // Sent by the first poll, dropped before the task had its turn.
+        assert!(insert(&writer, 1).now_or_never().is_none());
+        insert(&writer, 2).await.unwrap();
+        assert_eq!(rows(&writer).await, [2]);
+    }
+
+    #[tokio::test]
+    async fn closing_commits_what_was_accepted() {
+        let (writer, _, dir) = writer().await;
+        let (accepted, ()) = tokio::join!(insert(&writer, 1), writer.close());
+        accepted.unwrap();
+        assert_eq!(insert(&writer, 2).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        // Closed properly: the log is checkpointed and gone.
+        assert!(!dir.path().join("w.db-wal").exists());
+    }
+}

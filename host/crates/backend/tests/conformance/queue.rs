@@ -1,4 +1,6 @@
-//! The queue's suite over every backend.
+//! The queue's suite over every backend, and the embedded one against a model.
+
+mod model;
 
 mod embedded {
     use crate::support::snapshot;
@@ -8,7 +10,7 @@ mod embedded {
     use std::sync::Arc;
     use tempfile::TempDir;
 
-    struct Fixture {
+    pub(super) struct Fixture {
         queue: Arc<EmbeddedQueue>,
         dir: TempDir,
         /// Processes that were "killed": what they still do goes to their own files.
@@ -19,7 +21,7 @@ mod embedded {
         Arc::new(EmbeddedQueue::open_seeded(&dir.path().join("queue.db"), Durability::Process, 7).await.unwrap())
     }
 
-    async fn fixture() -> Fixture {
+    pub(super) async fn fixture() -> Fixture {
         let dir = tempfile::tempdir().unwrap();
         Fixture { queue: open(&dir).await, dir, dead: Vec::new() }
     }

@@ -33,6 +33,8 @@ use tokio::time::Instant;
 
 /// Caller-controlled: deliveries of one consume call.
 const CONSUME_MAX: u32 = 1_000;
+/// Caller-controlled: how long one consume call waits.
+const WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// Connections for what does not change anything.
 const READERS: u32 = 2;
 
@@ -106,7 +108,7 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn consume(&self, queue: &QueueName, max: u32, wait: Duration) -> Result<Vec<Delivery>> {
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now() + wait.min(WAIT_MAX);
         let max = max.clamp(1, CONSUME_MAX);
         loop {
             let name = queue.clone();

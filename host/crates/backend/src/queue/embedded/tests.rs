@@ -1,7 +1,9 @@
-//! That consuming stays an index search, whatever the queue holds.
+//! What the contract does not ask: plans, pruning, ownership and the end.
 
 use super::{deliver, *};
-use sqlx::Row;
+use bytes::Bytes;
+use plinth_capability::queue::DEDUPE_WINDOW;
+use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 
 async fn plan(sql: &'static str) -> String {
     let dir = tempfile::tempdir().unwrap();
@@ -51,4 +53,50 @@ async fn a_closed_queue_ends_its_consumers_and_refuses() {
     let (consumed, ()) = tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(consume, close) }).await.unwrap();
     assert_eq!(consumed.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(queue.health().await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+fn message(id: &str) -> Message {
+    Message {
+        id: id.to_owned(),
+        body: Bytes::new(),
+        content_type: String::new(),
+        headers: Vec::new(),
+        routing_key: String::new(),
+        correlation_id: None,
+        priority: 0,
+        delay: Duration::ZERO,
+        expires: None,
+    }
+}
+
+#[tokio::test]
+async fn an_id_is_new_again_after_the_window_and_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("queue.db");
+    let queue = EmbeddedQueue::open(&path, Durability::Process).await.unwrap();
+    let name = QueueName::new("a").unwrap();
+    queue.declare(&name, &QueueSpec::default()).await.unwrap();
+    let to = Destination::Queue(name.clone());
+    let publish = async |id: &str| queue.publish(&to, vec![message(id)]).await.unwrap().remove(0).unwrap();
+    publish("old").await;
+    publish("other").await;
+    let mut raw = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&path)).await.unwrap();
+    let age = sqlx::query("UPDATE message_ids SET seen_ms = seen_ms - ?1").bind(i64::try_from(DEDUPE_WINDOW.as_millis()).unwrap());
+    age.execute(&mut raw).await.unwrap();
+    publish("old").await;
+    assert_eq!(queue.depth(&name).await.unwrap().ready, 3);
+    publish("old").await;
+    assert_eq!(queue.depth(&name).await.unwrap().ready, 3, "the second one began a window of its own");
+    // Pruning runs with a publish, at most once in a while.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        publish("new").await;
+        let ids: Vec<String> =
+            sqlx::query_scalar("SELECT message_id FROM message_ids ORDER BY message_id").fetch_all(&mut raw).await.unwrap();
+        if ids == ["new", "old"] {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{ids:?} are still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
