@@ -5,14 +5,13 @@ mod edges;
 mod references;
 mod source;
 mod tree;
-mod wit;
 
 use crate::shell;
 use anyhow::{Result, bail};
 use std::fmt;
 use tree::Tree;
 
-/// Checks the house rules: layers, files, links, references, WIT
+/// Checks the house rules: layers, files, links, generated references
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Rewrite generated references instead of comparing them
@@ -57,7 +56,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     problems.extend(source::check(&tree));
     problems.extend(tree::check(&tree));
     problems.extend(docs::check(&tree));
-    problems.extend(wit::check(&shell::root().join("wit")));
     problems.extend(references::check(&shell::root(), args.fix)?);
     problems.sort();
     for problem in &problems {
