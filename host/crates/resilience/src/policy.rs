@@ -43,7 +43,7 @@ impl Default for Policy {
 impl Policy {
     pub fn try_new(timeout_ms: u32, max_concurrent: u32, max_waiting: u32) -> Result<Self> {
         if timeout_ms == 0 || max_concurrent == 0 || max_concurrent > CALLS_MAX || max_waiting > CALLS_MAX {
-            let why = format!("timeout_ms and max_concurrent are at least 1, max_concurrent and max_waiting at most {CALLS_MAX}");
+            let why = format!("timeout-ms and max-concurrent are at least 1, max-concurrent and max-waiting at most {CALLS_MAX}");
             return Err(Error::new(ErrorKind::InvalidInput, "policy.new", why));
         }
         Ok(Self { timeout_ms, max_concurrent, max_waiting })
