@@ -1,5 +1,6 @@
 //! The outbox relay: what a transaction left for queue and audit log is
-//! delivered after its commit, at least once, in order within each lane.
+//! delivered after its commit, at least once. Each lane is offered in order; it
+//! arrives in order unless the receiver refuses one of a batch and takes the next.
 
 use async_trait::async_trait;
 use plinth_capability::{
@@ -258,3 +259,7 @@ pub(super) fn check_record(record: &AuditRecord) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

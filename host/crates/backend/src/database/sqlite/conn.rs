@@ -18,16 +18,11 @@ use sqlx::{
     Statement as _,
     sqlite::{SqliteArguments, SqliteColumn, SqliteConnectOptions, SqliteRow},
 };
-use std::{
-    collections::HashMap,
-    ffi::CString,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
-    time::Duration,
+use std::{collections::HashMap, ffi::CString, sync::Arc, time::Duration};
+use tokio::{
+    sync::{OwnedRwLockWriteGuard, RwLock},
+    time::timeout,
 };
-use tokio::time::timeout;
 
 /// Statements whose plan and columns a connection remembers.
 pub(super) const STATEMENTS_MAX: usize = 64;
@@ -35,24 +30,35 @@ pub(super) const STATEMENTS_MAX: usize = 64;
 /// the deadline between steps, and one step can be slow.
 const GRACE: Duration = Duration::from_millis(250);
 
+/// How long a change of the schema waits for statements that run.
+const SCHEMA_WAIT: Duration = Duration::from_secs(5);
+
+/// Counts changes of the schema. Held for reading from the check of a plan
+/// until its first step, for writing while a change becomes visible: SQLx keeps
+/// the number of columns of a prepared statement and its thread panics when
+/// SQLite, told by the file that the schema changed, quietly finds more.
+pub(super) type Schema = Arc<RwLock<u64>>;
+
+/// Reads the schema and nothing else.
+const LOOK: &str = "SELECT 1 FROM sqlite_schema LIMIT 1";
+
 pub(super) struct Conn {
     pub(super) raw: SqliteConnection,
     pub(super) control: Arc<Control>,
     columns: HashMap<Arc<str>, Arc<[Column]>>,
-    /// Counts changes of the schema over all connections of the database.
-    schema: Arc<AtomicU64>,
+    schema: Schema,
     /// The count at which this connection last forgot its plans.
     seen: u64,
     /// A command was sent whose end was not seen.
     pub(super) busy: bool,
     /// A transaction was begun here and not ended.
     transaction: bool,
-    /// That transaction changed the schema.
+    /// The schema was changed and nobody was told yet.
     reshaped: bool,
 }
 
 impl Conn {
-    pub(super) async fn open(options: &SqliteConnectOptions, value_bytes: u32, schema: Arc<AtomicU64>) -> Result<Self> {
+    pub(super) async fn open(options: &SqliteConnectOptions, value_bytes: u32, schema: Schema, seen: u64) -> Result<Self> {
         let opened = async {
             let mut raw = options.connect().await?;
             let control = Arc::new(Control::new());
@@ -60,7 +66,6 @@ impl Conn {
             Ok((raw, control))
         };
         let (raw, control) = opened.await.map_err(|e| map_error("database.open", e))?;
-        let seen = schema.load(SeqCst);
         Ok(Self { raw, control, columns: HashMap::new(), schema, seen, busy: false, transaction: false, reshaped: false })
     }
 
@@ -77,40 +82,42 @@ impl Conn {
         if guard::in_transaction(&mut self.raw).await? {
             self.raw.execute("ROLLBACK").await?;
         }
-        self.busy = false;
-        self.transaction_ended();
+        if std::mem::take(&mut self.reshaped) {
+            // Undone or not: all plan anew, this connection too.
+            *self.schema.write().await += 1;
+        }
+        (self.busy, self.transaction) = (false, false);
         Ok(())
     }
 
-    fn transaction_ended(&mut self) {
-        self.transaction = false;
-        if std::mem::take(&mut self.reshaped) {
-            self.schema.fetch_add(1, SeqCst);
-        }
-    }
-
-    /// Forgets plans made before the schema last changed: SQLx keeps the number
-    /// of columns of a cached statement, and `select *` may have more by now.
-    pub(super) async fn refresh(&mut self) -> Result<()> {
-        let now = self.schema.load(SeqCst);
+    /// Plans anew if the schema changed; `now` is the count of the schema.
+    pub(super) async fn refresh(&mut self, now: u64) -> Result<()> {
         if self.seen != now {
-            self.columns.clear();
-            sqlx::Connection::clear_cached_statements(&mut self.raw).await.map_err(|e| map_error("database.refresh", e))?;
+            self.forget().await?;
+            // Makes SQLite itself look at the schema in the file.
+            self.step("database.refresh", LOOK).await?;
             self.seen = now;
         }
         Ok(())
     }
 
-    /// Makes this connection plan anew now, and the others when they are lent next.
-    async fn schema_changed(&mut self) -> Result<()> {
-        self.reshaped = self.transaction;
-        self.schema.fetch_add(1, SeqCst);
-        self.refresh().await
+    async fn forget(&mut self) -> Result<()> {
+        self.columns.clear();
+        sqlx::Connection::clear_cached_statements(&mut self.raw).await.map_err(|e| map_error("database.refresh", e))
     }
 
     /// Back to a savepoint, and to the schema of that time.
     pub(super) async fn rolled_back_to_savepoint(&mut self) -> Result<()> {
-        if self.reshaped { self.schema_changed().await } else { Ok(()) }
+        if self.reshaped { self.forget().await } else { Ok(()) }
+    }
+
+    /// Waits until no statement is between its plan and its first step, and
+    /// makes all plan anew that come later.
+    async fn announce(&mut self) -> Result<OwnedRwLockWriteGuard<u64>> {
+        let busy = |_| Error::new(ErrorKind::Conflict, "database.execute", "the database is busy");
+        let mut schema = timeout(SCHEMA_WAIT, Arc::clone(&self.schema).write_owned()).await.map_err(busy)?;
+        *schema += 1;
+        Ok(schema)
     }
 
     /// Runs one of the host's own statements.
@@ -122,7 +129,18 @@ impl Conn {
         Ok(Execution { rows_affected: done.rows_affected(), last_insert_id: Some(done.last_insert_rowid()) })
     }
 
-    pub(super) async fn begin(&mut self, sql: &'static str) -> Result<()> {
+    /// Readers see the state of this moment.
+    pub(super) async fn begin_reading(&mut self) -> Result<()> {
+        self.begin("BEGIN DEFERRED").await?;
+        // SQLite fixes the state at the first look.
+        self.step("database.begin", LOOK).await
+    }
+
+    pub(super) async fn begin_writing(&mut self) -> Result<()> {
+        self.begin("BEGIN IMMEDIATE").await
+    }
+
+    async fn begin(&mut self, sql: &'static str) -> Result<()> {
         self.transaction = true;
         let begun = self.step("database.begin", sql).await;
         self.transaction = begun.is_ok();
@@ -139,15 +157,18 @@ impl Conn {
     }
 
     pub(super) async fn rollback(&mut self) -> Result<()> {
+        // What was reshaped in secret is forgotten by `reset`.
         self.step("transaction.rollback", "ROLLBACK").await?;
-        self.transaction_ended();
+        self.transaction = self.reshaped;
         Ok(())
     }
 
     /// On an error the transaction may still be open; `reset` ends it.
     pub(super) async fn commit(&mut self) -> Result<()> {
+        let announced = if self.reshaped { Some(self.announce().await?) } else { None };
         self.step("database.commit", "COMMIT").await?;
-        self.transaction_ended();
+        (self.transaction, self.reshaped) = (false, false);
+        drop(announced);
         Ok(())
     }
 
@@ -188,6 +209,10 @@ impl Conn {
         mut take: impl FnMut(SqliteRow) -> Result<()>,
     ) -> Result<Execution> {
         let query = sqlx::query_with::<Sqlite, _>(guest_sql(statement), value::bind(params)?);
+        let reshapes = statement.verb() == Verb::Schema;
+        // Inside a transaction it becomes visible with the commit.
+        let announced = if reshapes && !self.transaction { Some(self.announce().await?) } else { None };
+        self.reshaped |= reshapes;
         let limit = statement_timeout(limits);
         self.control.arm(limit);
         self.busy = true;
@@ -221,8 +246,10 @@ impl Conn {
             }
             Ok(Ok(done)) => {
                 self.quiet();
-                if statement.verb() == Verb::Schema {
-                    self.schema_changed().await?;
+                self.reshaped &= self.transaction;
+                drop(announced);
+                if reshapes {
+                    self.forget().await?;
                 }
                 Ok(done)
             }
@@ -235,6 +262,7 @@ impl Conn {
         let error = map_error(operation, error);
         if error.kind() != ErrorKind::Unavailable {
             self.quiet();
+            self.reshaped &= self.transaction;
         }
         error
     }

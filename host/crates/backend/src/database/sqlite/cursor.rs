@@ -16,7 +16,7 @@ use plinth_capability::{
 use sqlx::{Either, Executor, Sqlite, sqlite::SqliteArguments, sqlite::SqliteQueryResult, sqlite::SqliteRow};
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedRwLockReadGuard, mpsc, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -40,6 +40,7 @@ impl StreamCursor {
         let arguments = value::bind(params)?;
         let (pages, requests) = mpsc::channel(1);
         let (begun, begins) = oneshot::channel();
+        let begun = Begun { schema: lease.release_schema(), tell: begun };
         let task = async move {
             let Ok(conn) = lease.conn() else { return };
             if serve(conn, &statement, arguments, reader, &plan, begun, requests).await {
@@ -98,6 +99,12 @@ impl PagePlan {
     }
 }
 
+/// What is due at the first step: the statement then sees one state, schema included.
+struct Begun {
+    schema: Option<OwnedRwLockReadGuard<u64>>,
+    tell: oneshot::Sender<Result<()>>,
+}
+
 /// True if the statement ran to its end.
 async fn serve(
     conn: &mut Conn,
@@ -105,7 +112,7 @@ async fn serve(
     arguments: SqliteArguments,
     reader: Reader,
     plan: &PagePlan,
-    begun: oneshot::Sender<Result<()>>,
+    begun: Begun,
     mut requests: mpsc::Receiver<Reply>,
 ) -> bool {
     let ends = Instant::now() + plan.lifetime;
@@ -116,7 +123,8 @@ async fn serve(
     let mut rows = Rows { rows, reader, ahead: None };
     let first = within(plan, rows.look_ahead()).await;
     let failed = first.is_err();
-    if begun.send(first).is_err() || failed {
+    drop(begun.schema);
+    if begun.tell.send(first).is_err() || failed {
         return false;
     }
     while let Ok(Some(reply)) = timeout_at(ends, requests.recv()).await {

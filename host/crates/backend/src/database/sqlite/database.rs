@@ -46,14 +46,14 @@ impl SqliteDatabase {
         if self.access == Access::ReadOnly {
             return Err(read_only());
         }
-        self.store.writer.acquire(statement_timeout(limits)).await
+        self.store.writer.acquire_writer(statement_timeout(limits)).await
     }
 
     /// A change that answers rows: too many of them undo it.
     async fn change_and_read(&self, statement: &Statement, params: Vec<Value>, limits: &QueryLimits) -> Result<RowSet> {
         let mut lease = self.writer(limits).await?;
         let conn = lease.conn()?;
-        conn.begin("BEGIN IMMEDIATE").await?;
+        conn.begin_writing().await?;
         let answer = conn.query(statement, params, limits).await?;
         conn.commit().await?;
         Ok(answer)
@@ -101,7 +101,7 @@ impl Database for SqliteDatabase {
         let statement = check_many(statement, &params)?;
         let mut lease = self.writer(&limits).await?;
         let conn = lease.conn()?;
-        conn.begin("BEGIN IMMEDIATE").await?;
+        conn.begin_writing().await?;
         let mut total = Execution::default();
         for list in params {
             add(&mut total, conn.execute(&statement, list, &limits).await?);
@@ -112,12 +112,13 @@ impl Database for SqliteDatabase {
 
     async fn begin(&self, options: TransactionOptions, limits: QueryLimits) -> Result<Box<dyn Transaction>> {
         let read_only = options.read_only || self.access == Access::ReadOnly;
-        let (mut lease, sql) = match read_only {
-            true => (self.reader(&limits).await?, "BEGIN DEFERRED"),
-            false => (self.writer(&limits).await?, "BEGIN IMMEDIATE"),
-        };
+        let mut lease = if read_only { self.reader(&limits).await? } else { self.writer(&limits).await? };
         // SQLite's transactions are serializable: every isolation asked for is given.
-        lease.conn()?.begin(sql).await?;
+        match read_only {
+            true => lease.conn()?.begin_reading().await?,
+            false => lease.conn()?.begin_writing().await?,
+        }
+        drop(lease.release_schema());
         let lifetime = options.timeout.map_or(self.store.longest, |t| t.min(self.store.longest));
         Ok(Box::new(SqliteTransaction::start(lease, Arc::clone(&self.store), read_only, lifetime, limits)))
     }

@@ -16,6 +16,7 @@ mod value;
 
 use crate::{Durability, database::outbox::Relay, sqlite::SqliteFile};
 use async_trait::async_trait;
+use conn::Schema;
 use database::{SqliteDatabase, Store};
 use outbox::SqliteOutbox;
 use plinth_capability::{
@@ -30,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock, atomic::AtomicU64},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 use tokio::{runtime::Handle, sync::Notify};
@@ -40,7 +41,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const PROBE_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct SqliteDatabasesConfig {
     /// Holds one file per database.
     pub dir: PathBuf,
@@ -158,7 +159,7 @@ impl SqliteDatabases {
 
     async fn open_store(&self, name: &DatabaseName) -> Result<Store> {
         let file = SqliteFile::open(&self.config.dir.join(files::encode(name)?), self.config.durability).await?;
-        let schema = Arc::new(AtomicU64::new(0));
+        let schema = Schema::default();
         let options = |most| PoolOptions {
             most,
             value_bytes: self.config.max_value_bytes,
@@ -169,7 +170,7 @@ impl SqliteDatabases {
         let writer = Pool::writer(&file, options(1));
         let readers = Pool::readers(&file, options(self.config.read_connections));
         // Makes the file, which readers cannot.
-        writer.acquire(PROBE_WAIT).await?.conn()?.prepare_outbox().await?;
+        writer.acquire_writer(PROBE_WAIT).await?.conn()?.prepare_outbox().await?;
         let wake = Arc::new(Notify::new());
         let relay = Relay {
             store: SqliteOutbox::open(&file, writer.clone()).await?,
@@ -205,7 +206,11 @@ impl Databases for SqliteDatabases {
         if self.drain.is_cancelled() {
             return Err(Error::new(ErrorKind::Unavailable, "database.health", "the databases are closed"));
         }
-        self.pending().await.map(drop)
+        match self.pending().await {
+            // Every reader has work, so the database answers.
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            other => other.map(drop),
+        }
     }
 }
 

@@ -171,7 +171,7 @@ impl OutboxStore for SqliteOutbox {
 
     async fn settle(&self, delivered: &[i64], dead: &[(i64, String)]) -> Result<()> {
         let mut slot = self.conn.lock().await;
-        let line = self.writer.acquire(SETTLE_WAIT).await?;
+        let line = self.writer.acquire_writer(SETTLE_WAIT).await?;
         let settled = settle(self.connection(&mut slot).await?, delivered, dead).await;
         drop(line);
         settled.inspect_err(|_| *slot = None).map_err(|e| map_error("outbox.settle", e))

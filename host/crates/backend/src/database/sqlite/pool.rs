@@ -4,18 +4,18 @@
 //! statement or a transaction, and must be free of both before the next caller
 //! has it, without anybody waiting for that.
 
-use super::conn::{Conn, STATEMENTS_MAX};
+use super::conn::{Conn, STATEMENTS_MAX, Schema};
 use crate::sqlite::SqliteFile;
 use plinth_capability::{Error, ErrorKind, Result};
 use sqlx::sqlite::SqliteConnectOptions;
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
 };
 use tokio_util::task::TaskTracker;
 
@@ -39,7 +39,7 @@ pub(super) struct PoolOptions {
     pub(super) value_bytes: u32,
     /// Ignored by readers.
     pub(super) file_bytes: u64,
-    pub(super) schema: Arc<AtomicU64>,
+    pub(super) schema: Schema,
     pub(super) tasks: Tasks,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Pool(Arc<Inner>);
 struct Inner {
     connect: SqliteConnectOptions,
     value_bytes: u32,
-    schema: Arc<AtomicU64>,
+    schema: Schema,
     tasks: Tasks,
     /// Fair: whoever asks first is served first.
     permits: Arc<Semaphore>,
@@ -82,18 +82,26 @@ impl Pool {
 
     /// Waits in line for a connection, at most `wait`.
     pub(super) async fn acquire(&self, wait: Duration) -> Result<Lease> {
-        let permit = match timeout(wait, Arc::clone(&self.0.permits).acquire_owned()).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) => return Err(closed()),
-            Err(_) => return Err(Error::new(ErrorKind::Conflict, "database.acquire", "the database is busy")),
-        };
+        let until = Instant::now() + wait;
+        let busy = |_| Error::new(ErrorKind::Conflict, "database.acquire", "the database is busy");
+        let permit = timeout_at(until, Arc::clone(&self.0.permits).acquire_owned()).await.map_err(busy)?;
+        let permit = permit.map_err(|_| closed())?;
+        let shape = timeout_at(until, Arc::clone(&self.0.schema).read_owned()).await.map_err(busy)?;
         let idle = self.0.lock_idle().pop();
         let conn = match idle {
             Some(conn) => conn,
-            None => Conn::open(&self.0.connect, self.0.value_bytes, Arc::clone(&self.0.schema)).await?,
+            None => Conn::open(&self.0.connect, self.0.value_bytes, Arc::clone(&self.0.schema), *shape).await?,
         };
-        let mut lease = Lease { held: Some((conn, permit)), pool: Arc::clone(&self.0) };
-        lease.conn()?.refresh().await?;
+        let now = *shape;
+        let mut lease = Lease { held: Some((conn, permit)), pool: Arc::clone(&self.0), shape: Some(shape) };
+        lease.conn()?.refresh(now).await?;
+        Ok(lease)
+    }
+
+    /// As `acquire`, for the one who may change the schema.
+    pub(super) async fn acquire_writer(&self, wait: Duration) -> Result<Lease> {
+        let mut lease = self.acquire(wait).await?;
+        drop(lease.release_schema());
         Ok(lease)
     }
 
@@ -126,12 +134,19 @@ impl Inner {
 pub(super) struct Lease {
     held: Option<(Conn, OwnedSemaphorePermit)>,
     pool: Arc<Inner>,
+    /// Keeps the schema as the connection knows it.
+    shape: Option<OwnedRwLockReadGuard<u64>>,
 }
 
 impl Lease {
     pub(super) fn conn(&mut self) -> Result<&mut Conn> {
         // Only dropping takes it out.
         self.held.as_mut().map(|(conn, _)| conn).ok_or_else(closed)
+    }
+
+    /// For those whose view of the schema is fixed by other means.
+    pub(super) fn release_schema(&mut self) -> Option<OwnedRwLockReadGuard<u64>> {
+        self.shape.take()
     }
 }
 
@@ -151,7 +166,7 @@ impl Drop for Lease {
 }
 
 async fn clean(pool: Arc<Inner>, mut conn: Conn, permit: OwnedSemaphorePermit) {
-    match timeout(CLEAN_TIMEOUT, conn.reset()).await {
+    match tokio::time::timeout(CLEAN_TIMEOUT, conn.reset()).await {
         Ok(Ok(())) => pool.give_back(conn),
         Ok(Err(error)) => tracing::warn!(%error, "a database connection is replaced"),
         Err(_) => tracing::warn!("a database connection hangs and is replaced"),

@@ -154,6 +154,10 @@ impl Transaction for SqliteTransaction {
         let (statement, limits) = (self.check(statement, &params)?, self.limits());
         let mut lease = self.slot.take()?;
         let result = lease.conn()?.query(&statement, params, &limits).await;
+        if statement.verb() != Verb::Read && result.as_ref().is_err_and(|e| e.kind() == ErrorKind::LimitExceeded) {
+            // The change has happened and its answer is refused: all of it goes, with the lease.
+            return result;
+        }
         self.give_back(lease, result).await
     }
 
