@@ -147,40 +147,40 @@ impl Client {
         Ok(Self { base: url, token, http })
     }
 
-    pub async fn install(&self, upload: Upload) -> Result<Change> {
+    pub async fn install(&self, upload: Upload) -> Result<Value> {
         self.answer(self.upload(upload, false)).await
     }
 
     /// What installing would find; nothing changes.
-    pub async fn check(&self, upload: Upload) -> Result<DryRun> {
+    pub async fn check(&self, upload: Upload) -> Result<Value> {
         self.answer(self.upload(upload, true)).await
     }
 
-    pub async fn list(&self) -> Result<SlotList> {
+    pub async fn list(&self) -> Result<Value> {
         self.answer(self.request(Method::GET, &["v1", "plugins"])).await
     }
 
-    pub async fn show(&self, plugin: &str) -> Result<Slot> {
+    pub async fn show(&self, plugin: &str) -> Result<Value> {
         self.answer(self.request(Method::GET, &["v1", "plugins", plugin])).await
     }
 
-    pub async fn roll_back(&self, plugin: &str) -> Result<Change> {
+    pub async fn roll_back(&self, plugin: &str) -> Result<Value> {
         self.answer(self.request(Method::POST, &["v1", "plugins", plugin, "rollback"])).await
     }
 
     /// By version, or by digest where it starts with `sha256:`.
-    pub async fn swap(&self, plugin: &str, version: &str) -> Result<Change> {
+    pub async fn swap(&self, plugin: &str, version: &str) -> Result<Value> {
         let member = if version.starts_with("sha256:") { "digest" } else { "version" };
         let body = serde_json::json!({ member: version });
         self.answer(self.request(Method::POST, &["v1", "plugins", plugin, "swap"]).json(&body)).await
     }
 
-    pub async fn remove(&self, plugin: &str) -> Result<Removed> {
+    pub async fn remove(&self, plugin: &str) -> Result<Value> {
         self.answer(self.request(Method::DELETE, &["v1", "plugins", plugin])).await
     }
 
     /// `conditions` are the query parameters of `GET /v1/audit`.
-    pub async fn audit(&self, conditions: &[(&str, String)]) -> Result<AuditPage> {
+    pub async fn audit(&self, conditions: &[(&str, String)]) -> Result<Value> {
         self.answer(self.request(Method::GET, &["v1", "audit"]).query(conditions)).await
     }
 

@@ -1,0 +1,243 @@
+//! Append audit records and find them again.
+
+use super::{Capabilities, object};
+use crate::{
+    edge::Visit,
+    error::{ApiError, Result},
+    extract::{Json, Path, Query},
+    problem::{self, Problems},
+};
+use axum::{Json as Answer, extract::State};
+use http::StatusCode;
+use plinth_capability::{
+    audit::{self, AuditEntry, AuditFilter, AuditOutcome, AuditRecord, StoredRecord, Subject},
+    now_ms,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+/// What stands for the plugin in records that the API's callers append.
+const API: &str = "api";
+
+pub(crate) fn routes() -> OpenApiRouter<Capabilities> {
+    OpenApiRouter::new().routes(routes!(append, find)).routes(routes!(show))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct EntryRequest {
+    /// Dotted words: `application.status.change`.
+    action: String,
+    subject: SubjectView,
+    /// `success` if absent.
+    #[serde(default)]
+    outcome: OutcomeView,
+    #[serde(default)]
+    summary: String,
+    #[serde(default)]
+    changes: Vec<ChangeView>,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SubjectView {
+    kind: String,
+    id: String,
+}
+
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "result", rename_all = "kebab-case", deny_unknown_fields)]
+enum OutcomeView {
+    #[default]
+    Success,
+    Denied {
+        reason: String,
+    },
+    Failed {
+        reason: String,
+    },
+}
+
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ChangeView {
+    field: String,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Receipt {
+    id: String,
+    /// From 0, without gaps.
+    sequence: u64,
+    recorded_at_ms: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Record {
+    sequence: u64,
+    id: String,
+    recorded_at_ms: u64,
+    /// `key:ops`, `user:4711`, `anonymous`, …
+    actor: String,
+    plugin_id: String,
+    plugin_version: String,
+    /// Of records appended here: the request's id.
+    invocation_id: String,
+    action: String,
+    subject: SubjectView,
+    outcome: OutcomeView,
+    summary: String,
+    changes: Vec<ChangeView>,
+    attributes: BTreeMap<String, String>,
+    /// Hex SHA-256 of `0x00` and the stored bytes.
+    digest: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct RecordPage {
+    /// Oldest first.
+    records: Vec<Record>,
+    next: Option<String>,
+}
+
+/// All conditions that are given must hold.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct FindQuery {
+    subject_kind: Option<String>,
+    subject_id: Option<String>,
+    /// This action and everything below it.
+    action: Option<String>,
+    /// Recorded at or after.
+    from_ms: Option<u64>,
+    /// Recorded before.
+    until_ms: Option<u64>,
+    actor: Option<String>,
+    plugin: Option<String>,
+    /// `success`, `denied` or `failed`.
+    outcome: Option<String>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// 1 to 1000.
+    #[serde(default = "default_limit")]
+    limit: u32,
+}
+
+fn default_limit() -> u32 {
+    100
+}
+
+/// Append an audit record.
+///
+/// Who, when and through what is stamped by the host.
+#[utoipa::path(post, path = "/v1/audit", tag = "audit", request_body = EntryRequest,
+    responses((status = 201, description = "It is kept for good.", body = Receipt), Problems))]
+async fn append(
+    State(capabilities): State<Capabilities>,
+    visit: Visit,
+    Json(entry): Json<EntryRequest>,
+) -> Result<(StatusCode, Answer<Receipt>)> {
+    let record = AuditRecord {
+        id: Uuid::now_v7().to_string(),
+        recorded_at_ms: now_ms(),
+        actor: visit.caller.audit_actor().to_owned(),
+        plugin_id: API.to_owned(),
+        plugin_version: env!("CARGO_PKG_VERSION").to_owned(),
+        invocation_id: visit.request_id.as_str().to_owned(),
+        entry: entry.into(),
+    };
+    let receipt = capabilities.audit.append(vec![record]).await?.into_iter().next();
+    let audit::Receipt { id, sequence, recorded_at_ms } =
+        receipt.ok_or_else(|| ApiError::new(problem::INTERNAL, "the log gave no receipt"))?;
+    Ok((StatusCode::CREATED, Answer(Receipt { id, sequence, recorded_at_ms })))
+}
+
+/// Find audit records.
+#[utoipa::path(get, path = "/v1/audit", tag = "audit", params(FindQuery),
+    responses((status = 200, description = "A page of matching records.", body = RecordPage), Problems))]
+async fn find(State(capabilities): State<Capabilities>, Query(query): Query<FindQuery>) -> Result<Answer<RecordPage>> {
+    if !(1..=audit::PAGE_MAX).contains(&query.limit) {
+        return Err(ApiError::new(problem::BAD_QUERY, format!("limit must be 1 to {}", audit::PAGE_MAX)));
+    }
+    if query.outcome.as_deref().is_some_and(|code| !["success", "denied", "failed"].contains(&code)) {
+        return Err(ApiError::new(problem::BAD_QUERY, "outcome must be `success`, `denied` or `failed`"));
+    }
+    let filter = AuditFilter {
+        subject_kind: query.subject_kind,
+        subject_id: query.subject_id,
+        action_prefix: query.action,
+        from_ms: query.from_ms,
+        until_ms: query.until_ms,
+        actor: query.actor,
+        plugin_id: query.plugin,
+        outcome: query.outcome,
+    };
+    let page = capabilities.audit.find(&filter, query.cursor.as_deref(), query.limit).await?;
+    Ok(Answer(RecordPage { records: page.records.into_iter().map(Record::from).collect(), next: page.next }))
+}
+
+/// Show one audit record.
+#[utoipa::path(get, path = "/v1/audit/{id}", tag = "audit", params(("id" = String, Path, description = "The record's id.")),
+    responses((status = 200, description = "The record.", body = Record), Problems))]
+async fn show(State(capabilities): State<Capabilities>, Path(id): Path<String>) -> Result<Answer<Record>> {
+    let found = capabilities.audit.record(&id).await?;
+    Ok(Answer(found.ok_or_else(|| ApiError::new(problem::NOT_FOUND, "no audit record with this id"))?.into()))
+}
+
+impl From<EntryRequest> for AuditEntry {
+    fn from(entry: EntryRequest) -> Self {
+        let EntryRequest { action, subject, outcome, summary, changes, attributes } = entry;
+        let outcome = match outcome {
+            OutcomeView::Success => AuditOutcome::Success,
+            OutcomeView::Denied { reason } => AuditOutcome::Denied { reason },
+            OutcomeView::Failed { reason } => AuditOutcome::Failed { reason },
+        };
+        let change = |ChangeView { field, before, after }| audit::Change { field, before, after };
+        Self {
+            action,
+            subject: Subject { kind: subject.kind, id: subject.id },
+            outcome,
+            summary,
+            changes: changes.into_iter().map(change).collect(),
+            attributes: attributes.into_iter().collect(),
+        }
+    }
+}
+
+impl From<StoredRecord> for Record {
+    fn from(stored: StoredRecord) -> Self {
+        let StoredRecord { sequence, record, digest } = stored;
+        let AuditRecord { id, recorded_at_ms, actor, plugin_id, plugin_version, invocation_id, entry } = record;
+        let AuditEntry { action, subject, outcome, summary, changes, attributes } = entry;
+        let outcome = match outcome {
+            AuditOutcome::Success => OutcomeView::Success,
+            AuditOutcome::Denied { reason } => OutcomeView::Denied { reason },
+            AuditOutcome::Failed { reason } => OutcomeView::Failed { reason },
+        };
+        let change = |audit::Change { field, before, after }| ChangeView { field, before, after };
+        Self {
+            sequence,
+            id,
+            recorded_at_ms,
+            actor,
+            plugin_id,
+            plugin_version,
+            invocation_id,
+            action,
+            subject: SubjectView { kind: subject.kind, id: subject.id },
+            outcome,
+            summary,
+            changes: changes.into_iter().map(change).collect(),
+            attributes: object(attributes),
+            digest,
+        }
+    }
+}
