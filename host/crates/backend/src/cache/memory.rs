@@ -18,7 +18,7 @@ use std::{
 use tokio::time::Instant;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct MemoryCacheConfig {
     /// Of every bucket that has none of its own.
     pub limits: BucketLimits,
