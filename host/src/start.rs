@@ -15,6 +15,8 @@ pub enum StartError {
     Config(#[from] crate::config::ConfigError),
     #[error("the data folder {0} could not be made")]
     Data(PathBuf, #[source] io::Error),
+    #[error("this program could not find itself")]
+    Program(#[source] io::Error),
     #[error("another host uses the data folder {0}")]
     InUse(PathBuf),
     #[error("the host key {0} is not usable")]
@@ -35,6 +37,15 @@ pub struct Overrides {
     /// The binary that compiles; by default this one.
     pub compiler: Option<PathBuf>,
     pub faults: Option<Arc<dyn Faults>>,
+}
+
+impl Overrides {
+    pub(crate) fn program(&self) -> Result<PathBuf, StartError> {
+        match &self.compiler {
+            Some(program) => Ok(program.clone()),
+            None => std::env::current_exe().map_err(StartError::Program),
+        }
+    }
 }
 
 /// A host that serves. Dropping it without `stop` is like a crash.
@@ -61,11 +72,7 @@ pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHo
     let listener = TcpListener::bind(config.api.listen).await.map_err(|e| StartError::Listen(config.api.listen, e))?;
     let address = listener.local_addr().map_err(|e| StartError::Listen(config.api.listen, e))?;
     let backends = Backends::open(&config).await?;
-    let program = match overrides.compiler {
-        Some(program) => program,
-        None => std::env::current_exe().map_err(|e| StartError::Data(config.data.clone(), e))?,
-    };
-    let runtime_config = wiring::runtime_config(&config, program, overrides.faults)?;
+    let runtime_config = wiring::runtime_config(&config, overrides.program()?, overrides.faults)?;
     let parts = Parts { capabilities: backends.capabilities.clone(), state: backends.state() };
     let runtime = Runtime::start(runtime_config, parts).await?;
     let (stop, stop_serving) = (CancellationToken::new(), CancellationToken::new());

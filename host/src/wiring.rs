@@ -52,10 +52,10 @@ impl Backends {
         let state = Arc::new(SqliteState::open(&data.join("state.db")).await?);
         let policies = &config.policies;
         let capabilities = Capabilities {
-            cache: Arc::new(Guarded::new(cache, policies.cache.clone())),
-            queue: Arc::new(Guarded::new(queue.clone() as Arc<dyn Queue>, policies.queue.clone())),
-            databases: Arc::new(Guarded::new(databases.clone() as Arc<dyn Databases>, policies.database.clone())),
-            audit: Arc::new(Guarded::new(audit.clone() as Arc<dyn AuditLog>, policies.audit.clone())),
+            cache: Arc::new(Guarded::new(cache, policies.cache)),
+            queue: Arc::new(Guarded::new(queue.clone() as Arc<dyn Queue>, policies.queue)),
+            databases: Arc::new(Guarded::new(databases.clone() as Arc<dyn Databases>, policies.database)),
+            audit: Arc::new(Guarded::new(audit.clone() as Arc<dyn AuditLog>, policies.audit)),
             metrics,
             secrets: Arc::new(secrets),
         };

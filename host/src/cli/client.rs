@@ -30,7 +30,6 @@ pub type Result<T> = std::result::Result<T, ClientError>;
 pub struct Change {
     pub plugin: String,
     pub version: String,
-    pub digest: String,
     pub generation: u64,
     pub replaced: Option<String>,
     pub notices: Vec<String>,
@@ -45,13 +44,7 @@ pub struct Removed {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct DryRun {
-    pub notices: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
 pub struct SlotList {
-    pub generation: u64,
     pub plugins: Vec<Slot>,
 }
 
@@ -63,7 +56,6 @@ pub struct Slot {
     pub reason: Option<String>,
     pub generation: u64,
     pub version: String,
-    pub digest: String,
     pub hooks: Vec<String>,
     pub versions: Vec<Version>,
     pub imports: Vec<String>,
@@ -77,7 +69,6 @@ pub struct Version {
     pub version: String,
     pub digest: String,
     pub live_calls: u64,
-    pub installed_at_ms: u64,
     pub active: bool,
     pub quarantined: bool,
 }
@@ -91,12 +82,8 @@ pub struct AuditPage {
 #[derive(Debug, Clone, Deserialize)]
 pub struct AuditRecord {
     pub sequence: u64,
-    pub id: String,
     pub recorded_at_ms: u64,
     pub actor: String,
-    pub plugin_id: String,
-    pub plugin_version: String,
-    pub invocation_id: String,
     pub action: String,
     pub subject: Subject,
     pub outcome: Outcome,
@@ -148,12 +135,7 @@ impl Client {
     }
 
     pub async fn install(&self, upload: Upload) -> Result<Value> {
-        self.answer(self.upload(upload, false)).await
-    }
-
-    /// What installing would find; nothing changes.
-    pub async fn check(&self, upload: Upload) -> Result<Value> {
-        self.answer(self.upload(upload, true)).await
+        self.answer(self.upload(upload)).await
     }
 
     pub async fn list(&self) -> Result<Value> {
@@ -168,13 +150,6 @@ impl Client {
         self.answer(self.request(Method::POST, &["v1", "plugins", plugin, "rollback"])).await
     }
 
-    /// By version, or by digest where it starts with `sha256:`.
-    pub async fn swap(&self, plugin: &str, version: &str) -> Result<Value> {
-        let member = if version.starts_with("sha256:") { "digest" } else { "version" };
-        let body = serde_json::json!({ member: version });
-        self.answer(self.request(Method::POST, &["v1", "plugins", plugin, "swap"]).json(&body)).await
-    }
-
     pub async fn remove(&self, plugin: &str) -> Result<Value> {
         self.answer(self.request(Method::DELETE, &["v1", "plugins", plugin])).await
     }
@@ -184,14 +159,14 @@ impl Client {
         self.answer(self.request(Method::GET, &["v1", "audit"]).query(conditions)).await
     }
 
-    fn upload(&self, upload: Upload, dry_run: bool) -> RequestBuilder {
+    fn upload(&self, upload: Upload) -> RequestBuilder {
         let Upload { component, manifest, config, approve_grants } = upload;
         let form = multipart::Form::new().part("component", multipart::Part::bytes(component)).text("manifest", manifest);
         let form = match config {
             Some(config) => form.text("config", config),
             None => form,
         };
-        let query = [("approve_grants", approve_grants), ("dry_run", dry_run)];
+        let query = [("approve_grants", approve_grants)];
         self.request(Method::POST, &["v1", "plugins"]).query(&query).multipart(form)
     }
 

@@ -2,10 +2,16 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
 
+mod audit;
+mod client;
+mod plugin;
 mod serve;
 
 use crate::config::{HostConfig, REFERENCE};
 use clap::{Args, Parser, Subcommand};
+use client::ClientError;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::{path::PathBuf, process::ExitCode};
 
 /// How a command ends, for programs that call it.
@@ -58,6 +64,12 @@ pub struct Cli {
 enum Command {
     /// Run a host. Without a configuration it uses embedded backends in ./data and listens on 127.0.0.1:7300.
     Serve(serve::Serve),
+    /// Check, install and manage plugins.
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Read the audit log.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Check a configuration or print the reference.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -90,6 +102,34 @@ struct Remote {
     json: bool,
 }
 
+impl Remote {
+    fn client(&self) -> Result<client::Client, Complaint> {
+        Ok(client::Client::new(&self.url, self.token.clone())?)
+    }
+
+    /// Prints an answer: as it came for programs, as `text` makes it for people.
+    fn print<T: DeserializeOwned>(&self, answer: Value, text: impl FnOnce(T) -> String) -> Done {
+        if self.json {
+            println!("{answer:#}");
+            return Ok(());
+        }
+        let typed = serde_json::from_value(answer).map_err(|e| Complaint::failed(format!("the host's answer has another shape: {e}")))?;
+        println!("{}", text(typed));
+        Ok(())
+    }
+}
+
+impl From<ClientError> for Complaint {
+    fn from(error: ClientError) -> Self {
+        let exit = match error {
+            ClientError::BadAddress(_) => Exit::Usage,
+            ClientError::NoAnswer { .. } => Exit::Unreachable,
+            ClientError::Refused(_) | ClientError::NotAHost { .. } => Exit::Failed,
+        };
+        Self { exit, text: chain(&error) }
+    }
+}
+
 /// Runs one command to its end.
 pub fn run(cli: Cli, env: impl Fn(&str) -> Option<String>) -> ExitCode {
     match dispatch(cli.command, env) {
@@ -104,6 +144,8 @@ pub fn run(cli: Cli, env: impl Fn(&str) -> Option<String>) -> ExitCode {
 fn dispatch(command: Command, env: impl Fn(&str) -> Option<String>) -> Done {
     match command {
         Command::Serve(serve) => serve.run(env),
+        Command::Plugin(command) => command.run(),
+        Command::Audit(command) => command.run(),
         Command::Config(ConfigCommand::Check { file }) => check_config(&file, env),
         Command::Config(ConfigCommand::Reference) => {
             print!("{REFERENCE}");

@@ -1,0 +1,185 @@
+//! `plinth plugin`: check offline; install, list, show, roll back and remove on a running host.
+
+use super::{
+    Complaint, Done, Remote, block_on, chain,
+    client::{Change, Removed, Slot, SlotList, Upload},
+};
+use crate::{HostConfig, Overrides, offline};
+use clap::{Args, Subcommand};
+use comfy_table::Table;
+use plinth_runtime::{LoadError, Package};
+use std::path::{Path, PathBuf};
+
+#[derive(Subcommand)]
+pub(super) enum PluginCommand {
+    /// Check a component and its manifest without a host: everything `install` would refuse, all at once.
+    Check {
+        #[command(flatten)]
+        package: Files,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Install a plugin, or swap the installed version for this one. No request is lost.
+    Install {
+        #[command(flatten)]
+        package: Files,
+        /// Approve every grant the manifest asks for. Without it, grants beyond those approved before are listed and refused.
+        #[arg(long)]
+        approve: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Every plugin with its version and state.
+    List {
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// One plugin: versions, hooks, grants, limits, live calls.
+    Show {
+        plugin: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Back to the previous version, which is still compiled.
+    Rollback {
+        plugin: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Remove a plugin. Messages waiting for it are kept.
+    Remove {
+        plugin: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
+/// A plugin as its author hands it over.
+#[derive(Args)]
+pub(super) struct Files {
+    /// The component, e.g. greeter.wasm.
+    component: PathBuf,
+    /// Its manifest, plugin.toml.
+    manifest: PathBuf,
+    /// A JSON file whose values go over the manifest's configuration.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Complaint> {
+    std::fs::read(path).map_err(|e| Complaint::usage(format!("{}: {e}", path.display())))
+}
+
+fn read_text(path: &Path) -> Result<String, Complaint> {
+    String::from_utf8(read(path)?).map_err(|_| Complaint::usage(format!("{} is not text", path.display())))
+}
+
+impl Files {
+    fn upload(&self, approve_grants: bool) -> Result<Upload, Complaint> {
+        let config = self.config.as_deref().map(read_text).transpose()?;
+        Ok(Upload { component: read(&self.component)?, manifest: read_text(&self.manifest)?, config, approve_grants })
+    }
+
+    fn package(&self) -> Result<Package, Complaint> {
+        let upload = self.upload(true)?;
+        let config = upload.config.as_deref().map(serde_json::from_str).transpose();
+        let config = config.map_err(|e| Complaint::usage(format!("the configuration is not JSON: {e}")))?;
+        Ok(Package { component: upload.component.into(), manifest: upload.manifest, config, approve_grants: true })
+    }
+}
+
+impl PluginCommand {
+    pub(super) fn run(self) -> Done {
+        match self {
+            Self::Check { package, remote } => check(&package.package()?, remote.json),
+            Self::Install { package, approve, remote } => {
+                let upload = package.upload(approve)?;
+                let change = block_on(async { Ok(remote.client()?.install(upload).await?) })?;
+                remote.print(change, |change: Change| told(&change))
+            }
+            Self::List { remote } => {
+                let list = block_on(async { Ok(remote.client()?.list().await?) })?;
+                remote.print(list, |list: SlotList| table(&list.plugins).to_string())
+            }
+            Self::Show { plugin, remote } => {
+                let slot = block_on(async { Ok(remote.client()?.show(&plugin).await?) })?;
+                remote.print(slot, |slot: Slot| shown(&slot))
+            }
+            Self::Rollback { plugin, remote } => {
+                let change = block_on(async { Ok(remote.client()?.roll_back(&plugin).await?) })?;
+                remote.print(change, |change: Change| told(&change))
+            }
+            Self::Remove { plugin, remote } => {
+                let removed = block_on(async { Ok(remote.client()?.remove(&plugin).await?) })?;
+                remote.print(removed, |removed: Removed| format!("{} removed, generation {}", removed.plugin, removed.generation))
+            }
+        }
+    }
+}
+
+/// Runs the host's own loader on embedded backends in a folder that goes away.
+fn check(package: &Package, json: bool) -> Done {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Complaint::failed(e.to_string()))?;
+    let checked = runtime
+        .block_on(offline::check(HostConfig::default(), Overrides::default(), package.clone()))
+        .map_err(|e| Complaint::failed(chain(&e)))?;
+    let (problems, notices) = match &checked {
+        Ok(notices) => (Vec::new(), notices.clone()),
+        Err(error) => (std::iter::once(error.to_string()).chain(error.problems()).collect(), Vec::new()),
+    };
+    if json {
+        let code = checked.as_ref().err().map(LoadError::code);
+        println!("{:#}", serde_json::json!({ "ok": checked.is_ok(), "code": code, "problems": problems, "notices": notices }));
+    }
+    match checked {
+        Ok(_) if json => Ok(()),
+        Ok(_) => {
+            println!("good: it would be installed{}", listed(&notices));
+            Ok(())
+        }
+        Err(_) => Err(Complaint::failed(problems.join("\n  - "))),
+    }
+}
+
+fn listed(notices: &[String]) -> String {
+    notices.iter().map(|notice| format!("\n  note: {notice}")).collect()
+}
+
+fn told(change: &Change) -> String {
+    let from = change.replaced.as_ref().map(|from| format!(", was {from}")).unwrap_or_default();
+    let cached = if change.compile_cached { "compiled before" } else { "compiled now" };
+    let (plugin, version, generation) = (&change.plugin, &change.version, change.generation);
+    let ms = change.elapsed_us / 1_000;
+    format!("{plugin} {version} answers now{from} (generation {generation}, {ms} ms, {cached}){}", listed(&change.notices))
+}
+
+fn table(slots: &[Slot]) -> Table {
+    let mut table = Table::new();
+    table.set_header(["plugin", "version", "state", "generation", "hooks", "live calls"]);
+    for slot in slots {
+        let live: u64 = slot.versions.iter().map(|v| v.live_calls).sum();
+        table.add_row([
+            slot.plugin.clone(),
+            slot.version.clone(),
+            slot.state.clone(),
+            slot.generation.to_string(),
+            slot.hooks.join(", "),
+            live.to_string(),
+        ]);
+    }
+    table
+}
+
+fn shown(slot: &Slot) -> String {
+    let mut text = format!("{}\n{}\n", table(std::slice::from_ref(slot)), slot.description);
+    if let Some(reason) = &slot.reason {
+        text.push_str(&format!("reason: {reason}\n"));
+    }
+    for version in &slot.versions {
+        let marks = [(version.active, " active"), (version.quarantined, " quarantined")];
+        let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
+        text.push_str(&format!("version {} {} live calls {}{marks}\n", version.version, version.digest, version.live_calls));
+    }
+    text.push_str(&format!("imports: {}\ngrants: {:#}\nlimits: {:#}", slot.imports.join(", "), slot.grants, slot.limits));
+    text
+}

@@ -1,0 +1,24 @@
+//! The loader without a host: what `plugin check` runs, on embedded backends in a folder that goes away.
+
+use crate::{
+    config::HostConfig,
+    start::{Overrides, StartError},
+    wiring::{self, Backends},
+};
+use plinth_runtime::{LoadError, Package, Parts, Runtime};
+use std::time::Duration;
+
+/// The outer error is the machine's, the inner one the plugin's.
+pub(crate) async fn check(config: HostConfig, overrides: Overrides, package: Package) -> Result<Result<Vec<String>, LoadError>, StartError> {
+    let folder = tempfile::tempdir().map_err(|e| StartError::Data(std::env::temp_dir(), e))?;
+    let config = HostConfig { data: folder.path().to_owned(), ..config };
+    let backends = Backends::open(&config).await?;
+    let runtime_config = wiring::runtime_config(&config, overrides.program()?, overrides.faults)?;
+    let parts = Parts { capabilities: backends.capabilities.clone(), state: backends.state() };
+    let runtime = Runtime::start(runtime_config, parts).await?;
+    let checked = runtime.check(package).await;
+    let limit = Duration::from_secs(1);
+    runtime.stop(limit).await;
+    backends.close(limit).await;
+    Ok(checked)
+}
