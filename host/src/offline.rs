@@ -9,7 +9,11 @@ use plinth_runtime::{LoadError, Package, Parts, Runtime};
 use std::time::Duration;
 
 /// The outer error is the machine's, the inner one the plugin's.
-pub(crate) async fn check(config: HostConfig, overrides: Overrides, package: Package) -> Result<Result<Vec<String>, LoadError>, StartError> {
+pub(crate) async fn check(
+    config: HostConfig,
+    overrides: Overrides,
+    package: Package,
+) -> Result<Result<Vec<String>, LoadError>, StartError> {
     let folder = tempfile::tempdir().map_err(|e| StartError::Data(std::env::temp_dir(), e))?;
     let config = HostConfig { data: folder.path().to_owned(), ..config };
     let backends = Backends::open(&config).await?;

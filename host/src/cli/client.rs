@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(150);
 const EXCERPT: usize = 200;
 
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub(super) enum ClientError {
     #[error("`{0}` is not an http:// address of a host")]
     BadAddress(String),
     #[error("no answer from {base}; is the host running?")]
@@ -24,10 +24,10 @@ pub enum ClientError {
     NotAHost { base: String, status: StatusCode, excerpt: String },
 }
 
-pub type Result<T> = std::result::Result<T, ClientError>;
+pub(super) type Result<T> = std::result::Result<T, ClientError>;
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct Change {
+pub(super) struct Change {
     pub plugin: String,
     pub version: String,
     pub generation: u64,
@@ -38,18 +38,18 @@ pub struct Change {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct Removed {
+pub(super) struct Removed {
     pub plugin: String,
     pub generation: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct SlotList {
+pub(super) struct SlotList {
     pub plugins: Vec<Slot>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct Slot {
+pub(super) struct Slot {
     pub plugin: String,
     pub description: String,
     pub state: String,
@@ -65,7 +65,7 @@ pub struct Slot {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct Version {
+pub(super) struct Version {
     pub version: String,
     pub digest: String,
     pub live_calls: u64,
@@ -74,13 +74,13 @@ pub struct Version {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct AuditPage {
+pub(super) struct AuditPage {
     pub records: Vec<AuditRecord>,
     pub next: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct AuditRecord {
+pub(super) struct AuditRecord {
     pub sequence: u64,
     pub recorded_at_ms: u64,
     pub actor: String,
@@ -91,13 +91,13 @@ pub struct AuditRecord {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct Subject {
+pub(super) struct Subject {
     pub kind: String,
     pub id: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// `success`, `denied` or `failed`.
     pub result: String,
     pub reason: Option<String>,
@@ -105,7 +105,7 @@ pub struct Outcome {
 
 /// What to install.
 #[derive(Debug, Clone)]
-pub struct Upload {
+pub(super) struct Upload {
     pub component: Vec<u8>,
     /// plugin.toml
     pub manifest: String,
@@ -116,14 +116,14 @@ pub struct Upload {
 
 /// A host's address and, where it asks for one, a key's token.
 #[derive(Debug)]
-pub struct Client {
+pub(super) struct Client {
     base: Url,
     token: Option<String>,
     http: reqwest::Client,
 }
 
 impl Client {
-    pub fn new(base: &str, token: Option<String>) -> Result<Self> {
+    pub(super) fn new(base: &str, token: Option<String>) -> Result<Self> {
         let bad = || ClientError::BadAddress(base.to_owned());
         let url = Url::parse(base).map_err(|_| bad())?;
         if url.scheme() != "http" || url.cannot_be_a_base() {
@@ -134,28 +134,28 @@ impl Client {
         Ok(Self { base: url, token, http })
     }
 
-    pub async fn install(&self, upload: Upload) -> Result<Value> {
+    pub(super) async fn install(&self, upload: Upload) -> Result<Value> {
         self.answer(self.upload(upload)).await
     }
 
-    pub async fn list(&self) -> Result<Value> {
+    pub(super) async fn list(&self) -> Result<Value> {
         self.answer(self.request(Method::GET, &["v1", "plugins"])).await
     }
 
-    pub async fn show(&self, plugin: &str) -> Result<Value> {
+    pub(super) async fn show(&self, plugin: &str) -> Result<Value> {
         self.answer(self.request(Method::GET, &["v1", "plugins", plugin])).await
     }
 
-    pub async fn roll_back(&self, plugin: &str) -> Result<Value> {
+    pub(super) async fn roll_back(&self, plugin: &str) -> Result<Value> {
         self.answer(self.request(Method::POST, &["v1", "plugins", plugin, "rollback"])).await
     }
 
-    pub async fn remove(&self, plugin: &str) -> Result<Value> {
+    pub(super) async fn remove(&self, plugin: &str) -> Result<Value> {
         self.answer(self.request(Method::DELETE, &["v1", "plugins", plugin])).await
     }
 
     /// `conditions` are the query parameters of `GET /v1/audit`.
-    pub async fn audit(&self, conditions: &[(&str, String)]) -> Result<Value> {
+    pub(super) async fn audit(&self, conditions: &[(&str, String)]) -> Result<Value> {
         self.answer(self.request(Method::GET, &["v1", "audit"]).query(conditions)).await
     }
 
