@@ -155,7 +155,11 @@ impl Drop for InFlight<'_> {
 /// problem as well; a plugin's answers are its own.
 fn problem_of(zone: Zone, mut response: Response, request_id: &RequestId) -> Response {
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        return error.render(request_id);
+        // What was put on the error on its way out, such as which version failed, stays.
+        let stamped = std::mem::take(response.headers_mut());
+        let mut rendered = error.render(request_id);
+        rendered.headers_mut().extend(stamped);
+        return rendered;
     }
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();

@@ -21,6 +21,9 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
+/// What the host itself says about a message; a caller must not forge it.
+const RESERVED: &str = "plinth-";
+
 pub(crate) fn routes() -> OpenApiRouter<Capabilities> {
     OpenApiRouter::new().routes(routes!(publish))
 }
@@ -82,6 +85,9 @@ fn message(task: TaskRequest) -> Result<Message> {
         }
         _ => return Err(bad("give exactly one of `payload` and `data_base64`".to_owned())),
     };
+    if let Some(name) = task.headers.keys().find(|name| name.to_ascii_lowercase().starts_with(RESERVED)) {
+        return Err(bad(format!("header `{}`: names with `{RESERVED}` are the host's own", name.escape_debug())));
+    }
     Ok(Message {
         id: task.message_id.unwrap_or_else(|| Uuid::now_v7().to_string()),
         body,

@@ -100,6 +100,7 @@ async fn a_task_is_refused_where_it_cannot_go() {
     host.post("/v1/tasks/jobs", json!({})).await.problem(400, "bad-body");
     host.post("/v1/tasks/jobs", json!({"payload": 1, "data_base64": ""})).await.problem(400, "bad-body");
     host.post("/v1/tasks/jobs", json!({"data_base64": "?"})).await.problem(400, "bad-body");
+    host.post("/v1/tasks/jobs", json!({"payload": 1, "headers": {"Plinth-Depth": "0"}})).await.problem(400, "bad-body");
     host.post("/v1/tasks/..%2Fetc", json!({"payload": 1})).await.problem(400, "invalid-input");
     assert!(host.doubles.queue.published.lock().unwrap().is_empty());
     let id = host.post("/v1/tasks/jobs", json!({"data_base64": "AP8="})).await.json()["id"].as_str().unwrap().to_owned();

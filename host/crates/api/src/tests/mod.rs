@@ -7,6 +7,7 @@ mod doubles;
 mod edge;
 mod events;
 mod health;
+mod hooks;
 mod mapping;
 mod openapi;
 mod serving;
