@@ -241,7 +241,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 /// The reference: every setting with its default, which a test reads back.
-pub(crate) const REFERENCE: &str = include_str!("config_reference.toml");
+pub(crate) const REFERENCE: &str = include_str!("../../docs/config.toml");
 
 #[cfg(test)]
 mod tests {

@@ -91,12 +91,13 @@ async fn consume(runtime: Runtime, queue: Arc<dyn Queue>, feed: Feed, stop: Canc
             hand.join_next().await;
             continue;
         }
-        // Not cut off by `stop`: a delivery leased in that moment would wait for its lease.
+        // Cut off by `stop`: what was leased in that moment is delivered again after its lease.
         let deliveries = match stop.run_until_cancelled(queue.consume(&feed.queue, room, POLL)).await {
             None => break,
             Some(Ok(deliveries)) => deliveries,
             Some(Err(error)) => {
                 tracing::warn!(queue = %feed.queue, %error, "consuming failed; trying again");
+                // Time for the backend to come back; nothing tells when it has.
                 stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
                 continue;
             }

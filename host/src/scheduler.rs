@@ -58,6 +58,7 @@ pub(crate) async fn run(runtime: Runtime, state: Arc<dyn HostState>, tasks: Task
         tokio::select! {
             () = stop.cancelled() => return,
             changed = changes.changed() => if changed.is_err() { return },
+            // Until the next job is due.
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -120,6 +121,7 @@ async fn attempts(runtime: &Runtime, state: &Arc<dyn HostState>, job: &Job, seco
             Failure::Guest(GuestError::Retry { after, .. }) => after.unwrap_or(REPEAT_AFTER),
             _ => REPEAT_AFTER,
         };
+        // The pause the plugin asked for.
         if attempt < ATTEMPTS_MAX && stop.run_until_cancelled(tokio::time::sleep(after)).await.is_none() {
             return false;
         }
