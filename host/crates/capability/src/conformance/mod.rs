@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn database_suite_is_the_contract() {
-        bullets_match_cases(include_str!("../database.rs"), include_str!("database.rs"));
+        bullets_match_cases(include_str!("../database.rs"), concat!(include_str!("database.rs"), include_str!("database/outbox.rs")));
     }
 
     #[test]

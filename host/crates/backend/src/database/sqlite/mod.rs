@@ -215,4 +215,6 @@ impl Databases for SqliteDatabases {
 }
 
 #[cfg(test)]
+mod stress_tests;
+#[cfg(test)]
 mod tests;

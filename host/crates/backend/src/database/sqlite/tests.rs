@@ -14,13 +14,13 @@ use sqlx::{Connection, Executor};
 use std::time::Instant;
 use tempfile::TempDir;
 
-struct Bench {
-    databases: SqliteDatabases,
-    queue: Arc<EmbeddedQueue>,
+pub(super) struct Bench {
+    pub(super) databases: SqliteDatabases,
+    pub(super) queue: Arc<EmbeddedQueue>,
     dir: TempDir,
 }
 
-async fn bench(change: impl FnOnce(&mut SqliteDatabasesConfig)) -> Bench {
+pub(super) async fn bench(change: impl FnOnce(&mut SqliteDatabasesConfig)) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let queue = Arc::new(EmbeddedQueue::open(&dir.path().join("queue.db"), Durability::Process).await.unwrap());
     let audit = Arc::new(SqliteAudit::open(&dir.path().join("audit.db"), Durability::Process).await.unwrap());
@@ -31,7 +31,7 @@ async fn bench(change: impl FnOnce(&mut SqliteDatabasesConfig)) -> Bench {
     Bench { databases, queue, dir }
 }
 
-fn name(text: &str) -> DatabaseName {
+pub(super) fn name(text: &str) -> DatabaseName {
     DatabaseName::new(text).unwrap()
 }
 
@@ -43,11 +43,11 @@ async fn table(bench: &Bench) -> Arc<dyn Database> {
     db
 }
 
-async fn run(db: &Arc<dyn Database>, statement: &str) -> plinth_capability::database::Execution {
+pub(super) async fn run(db: &Arc<dyn Database>, statement: &str) -> plinth_capability::database::Execution {
     db.execute(statement, vec![], QueryLimits::default()).await.unwrap_or_else(|e| panic!("{statement}: {e:?}"))
 }
 
-async fn ask(db: &Arc<dyn Database>, statement: &str) -> Vec<Vec<Value>> {
+pub(super) async fn ask(db: &Arc<dyn Database>, statement: &str) -> Vec<Vec<Value>> {
     db.query(statement, vec![], QueryLimits::default()).await.unwrap_or_else(|e| panic!("{statement}: {e:?}")).rows
 }
 
@@ -292,7 +292,7 @@ async fn a_cursor_whose_page_was_lost_is_closed() {
     eventually("the idle cursor is closed", closed).await;
 }
 
-fn message(id: &str, delay: Duration) -> Message {
+pub(super) fn message(id: &str, delay: Duration) -> Message {
     Message {
         id: id.to_owned(),
         body: Default::default(),
