@@ -116,6 +116,12 @@ async fn work(runtime: Runtime, queue: Arc<dyn Queue>, feed: Feed, delivery: Del
         Kind::Events => runtime.on_event(&feed.plugin, cloudevents::event_from_delivery(&delivery), cause).await,
         Kind::Tasks => runtime.handle_task(&feed.plugin, task(&delivery), cause).await,
     };
+    if let Err(Failure::Unavailable { why, .. }) = &reply.outcome {
+        // The plugin was not asked, so this was no attempt at it. Kept in hand
+        // for a while, which is also what slows this consumer down.
+        tracing::info!(queue = %feed.queue, plugin = %feed.plugin, why, "no plugin to deliver to now");
+        tokio::time::sleep(PAUSE).await;
+    }
     let settlement = settlement(&reply);
     if settlement != Settlement::Ack {
         let (id, attempt) = (&delivery.message.id, delivery.attempt);
@@ -164,11 +170,8 @@ fn settlement(reply: &Reply<()>) -> Settlement {
     match failure {
         Failure::Guest(GuestError::Reject { code, message }) => Settlement::Dead { reason: format!("{code}: {message}") },
         Failure::Guest(GuestError::Retry { message, after }) => Settlement::Retry { after: *after, error: message.clone() },
-        Failure::Unavailable { retry_after, .. } if reply.answered_by.is_none() => {
-            // The plugin was not even asked, so this was no attempt at it.
-            Settlement::Retry { after: *retry_after, error: failure.to_string() }
-        }
-        Failure::Trap(_) | Failure::Deadline(_) | Failure::Limit(_) | Failure::Denied(_) | Failure::Unavailable { .. } => {
+        Failure::Unavailable { .. } => Settlement::Release,
+        Failure::Trap(_) | Failure::Deadline(_) | Failure::Limit(_) | Failure::Denied(_) => {
             Settlement::Retry { after: None, error: failure.to_string() }
         }
     }

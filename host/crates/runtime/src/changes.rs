@@ -191,7 +191,7 @@ impl Inner {
     fn retire(self: &Arc<Self>, version: Option<Arc<Version>>, gone: bool) {
         let Some(version) = version else { return };
         let inner = self.clone();
-        self.draining.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(Arc::downgrade(&version));
+        self.note_draining(&version);
         self.tasks.spawn(async move {
             let plugin = &version.info.plugin;
             let drained = tokio::time::timeout(inner.drain_deadline, version.live.drained()).await.is_ok();
@@ -212,8 +212,22 @@ impl Inner {
         });
     }
 
+    /// For those who look at the slot; forgets the ones that have ended.
+    fn note_draining(&self, version: &Arc<Version>) {
+        let mut draining = self.draining.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        draining.retain(|weak| weak.strong_count() > 0);
+        draining.push(Arc::downgrade(version));
+    }
+
+    /// Drops the series of a version that will not come back, unless the same
+    /// version number was installed again and counts on in them.
     fn forget(&self, version: &Version) {
-        VersionMeters::forget(self.capabilities.metrics.as_ref(), &version.info);
+        let snapshot = self.registry.snapshot();
+        let slot = snapshot.slots.get(&version.info.plugin);
+        let kept = slot.into_iter().flat_map(|slot| [&slot.active, &slot.previous]).flatten();
+        if !kept.into_iter().any(|kept| kept.info.version == version.info.version) {
+            VersionMeters::forget(self.capabilities.metrics.as_ref(), &version.info);
+        }
     }
 
     /// Before a version can be seen, so that no message slips between.

@@ -46,10 +46,13 @@ const CORE_INSTANCES_EACH: u32 = 8;
 const MEMORIES_EACH: u32 = 2;
 const TABLES_EACH: u32 = 3;
 
+/// Instances kept for probes and activations, which stand in no line.
+const PROBES: u32 = 16;
+
 impl EngineConfig {
     fn pool(&self) -> PoolingAllocationConfig {
         let mut pool = PoolingAllocationConfig::new();
-        let n = self.instances;
+        let n = self.instances.saturating_add(PROBES);
         pool.total_component_instances(n)
             .total_core_instances(n.saturating_mul(CORE_INSTANCES_EACH).max(CORE_INSTANCES_MAX))
             .total_memories(n.saturating_mul(MEMORIES_EACH).max(MEMORIES_MAX))

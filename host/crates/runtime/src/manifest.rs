@@ -8,6 +8,8 @@ use plinth_capability::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Namespaces of the host: a plugin of that name would own what is not its.
+const RESERVED_NAMES: [&str; 4] = ["shared", "events", "host", "plinth"];
 /// Manifests are small; more than this is not one.
 pub const MANIFEST_MAX: usize = 64 << 10;
 
@@ -190,6 +192,9 @@ impl Manifest {
 
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        if RESERVED_NAMES.contains(&self.name.as_str()) {
+            problems.push(format!("name = \"{}\" is the host's own", self.name));
+        }
         for (name, asked, allowed) in self.limits.violations(&Limits::ceiling()) {
             problems.push(format!("limits.{name} = {asked} is outside 1 to {allowed}"));
         }

@@ -166,6 +166,7 @@ impl Registry {
         let digest = &version.info.digest;
         let now = Instant::now();
         let mut traps = self.traps.lock().unwrap_or_else(PoisonError::into_inner);
+        traps.retain(|_, times| times.back().is_some_and(|last| now.duration_since(*last) <= TRAPS_WINDOW));
         let recent = traps.entry(digest.clone()).or_default();
         recent.push_back(now);
         while recent.front().is_some_and(|t| now.duration_since(*t) > TRAPS_WINDOW) {

@@ -12,7 +12,7 @@ use crate::{
 use bytes::Bytes;
 use plinth_capability::{
     Error, ErrorKind, Result,
-    queue::{BODY_MAX, Destination, Message, PUBLISH_MAX},
+    queue::{BODY_MAX, Destination, Message, PUBLISH_MAX, Queue},
 };
 use std::time::Duration;
 
@@ -102,13 +102,10 @@ fn plain(message: WitMessage, options: Option<&PublishOptions>) -> Result<Messag
 
 impl queue_types::Host for CallState {}
 
+type Published = std::result::Result<String, queue_types::Error>;
+
 impl publisher::Host for CallState {
-    async fn publish(
-        &mut self,
-        destination: String,
-        message: WitMessage,
-        options: Option<PublishOptions>,
-    ) -> wasmtime::Result<std::result::Result<String, queue_types::Error>> {
+    async fn publish(&mut self, destination: String, message: WitMessage, options: Option<PublishOptions>) -> wasmtime::Result<Published> {
         let answers = publisher::Host::publish_many(self, destination, vec![message], options).await?;
         Ok(answers.and_then(|mut list| list.pop().unwrap_or_else(|| Err(wit(lost_answer())))))
     }
@@ -118,22 +115,31 @@ impl publisher::Host for CallState {
         destination: String,
         messages: Vec<WitMessage>,
         options: Option<PublishOptions>,
-    ) -> wasmtime::Result<std::result::Result<Vec<std::result::Result<String, queue_types::Error>>, queue_types::Error>> {
-        if messages.iter().any(|m| m.body.len() > BODY_MAX) {
-            self.choke_local(PUBLISH)?;
-            return Ok(Err(too_large()));
-        }
+    ) -> wasmtime::Result<std::result::Result<Vec<Published>, queue_types::Error>> {
         let prepared = self.prepare(&destination, messages, &options);
         let queue = self.capabilities.queue.clone();
         let work = async move {
             let (destination, messages) = prepared?;
-            let ids: Vec<_> = messages.iter().map(|m| m.id.clone()).collect();
-            let answers = queue.publish(&destination, messages).await?;
-            Ok(ids.into_iter().zip(answers).map(|(id, answer)| answer.map(|()| id)).collect::<Vec<_>>())
+            publish_good(queue.as_ref(), &destination, messages).await
         };
-        let answers = self.choke(PUBLISH, work).await?;
-        Ok(answers.map(|list| list.into_iter().map(|answer| answer.map_err(wit)).collect()).map_err(wit))
+        Ok(self.choke(PUBLISH, work).await?.map_err(wit))
     }
+}
+
+/// Publishes the messages that are in order; each of the others gets its own error.
+async fn publish_good(
+    queue: &dyn Queue,
+    destination: &Destination,
+    messages: Vec<std::result::Result<Message, queue_types::Error>>,
+) -> Result<Vec<Published>> {
+    let good: Vec<Message> = messages.iter().flatten().cloned().collect();
+    let answers = if good.is_empty() { Vec::new() } else { queue.publish(destination, good).await? };
+    let mut answers = answers.into_iter();
+    let published = messages.into_iter().map(|message| {
+        let id = message?.id;
+        answers.next().unwrap_or_else(|| Err(lost_answer())).map(|()| id).map_err(wit)
+    });
+    Ok(published.collect())
 }
 
 impl CallState {
@@ -142,7 +148,7 @@ impl CallState {
         destination: &str,
         messages: Vec<WitMessage>,
         options: &Option<PublishOptions>,
-    ) -> Result<(Destination, Vec<Message>)> {
+    ) -> Result<(Destination, Vec<std::result::Result<Message, queue_types::Error>>)> {
         let destination = self.destination(destination)?;
         if messages.len() > PUBLISH_MAX {
             return Err(Error::new(ErrorKind::LimitExceeded, "queue.publish", format!("at most {PUBLISH_MAX} messages in one call")));
@@ -150,8 +156,11 @@ impl CallState {
         if messages.len() > 1 && options.as_ref().is_some_and(|o| o.message_id.is_some()) {
             return Err(invalid("queue.publish", "one message-id for many messages would drop all but the first"));
         }
-        let messages = messages.into_iter().map(|message| self.outgoing(message, options)).collect::<Result<_>>()?;
-        Ok((destination, messages))
+        let each = |message: WitMessage| match message.body.len() > BODY_MAX {
+            true => Err(too_large()),
+            false => self.outgoing(message, options).map_err(wit),
+        };
+        Ok((destination, messages.into_iter().map(each).collect()))
     }
 }
 
