@@ -11,6 +11,7 @@ pub mod view;
 
 mod admission;
 mod bindings;
+mod change_record;
 mod changes;
 mod choke;
 mod contract;

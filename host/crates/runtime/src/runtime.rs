@@ -3,6 +3,7 @@
 use crate::{
     Decision, LoadError, Package,
     admission::Admission,
+    change_record::{self, Facts},
     choke::FaultHook,
     decision::Merge,
     engine::{EngineConfig, Ticker},
@@ -53,6 +54,11 @@ pub struct Parts {
     pub state: Arc<dyn HostState>,
 }
 
+/// Whose manifest this is, as far as it can be told.
+fn named(manifest: &str) -> String {
+    crate::manifest::Manifest::parse(manifest).map_or_else(|_| "unknown".to_owned(), |manifest| manifest.name.to_string())
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("the engine could not be built")]
@@ -68,7 +74,11 @@ pub enum StartError {
 }
 
 #[derive(Clone)]
-pub struct Runtime(pub(crate) Arc<Inner>);
+pub struct Runtime {
+    inner: Arc<Inner>,
+    /// On whose behalf changes are made; it is in their audit records.
+    actor: Arc<str>,
+}
 
 pub(crate) struct Inner {
     pub(crate) capabilities: Arc<Capabilities>,
@@ -134,69 +144,81 @@ impl Runtime {
                 }
             }
         });
-        Ok(Self(inner))
+        Ok(Self { inner, actor: "system".into() })
+    }
+
+    /// The same runtime, whose changes are recorded as made by `actor`.
+    pub fn on_behalf_of(&self, actor: &str) -> Self {
+        Self { inner: self.inner.clone(), actor: actor.into() }
     }
 
     /// Loads, checks, probes and publishes; an existing slot is swapped. Runs
     /// to its end even if the caller goes away.
     pub async fn install(&self, package: Package) -> Result<Change, LoadError> {
-        self.detached(|inner| async move { inner.install(package).await }).await
+        let name = named(&package.manifest);
+        self.detached("host.plugin.install", name, |inner| async move { inner.install(package).await }).await
     }
 
     /// As `install` up to the probe, changing nothing. What is worth knowing.
     pub async fn check(&self, package: Package) -> Result<Vec<String>, LoadError> {
         let manifest = crate::manifest::Manifest::parse(&package.manifest).map_err(LoadError::Manifest)?;
-        let loaded = self.0.load(&package, &manifest.name).await?;
-        self.0.loader.try_out(&self.0.invoker, &loaded.version).await?;
+        let loaded = self.inner.load(&package, &manifest.name).await?;
+        self.inner.loader.try_out(&self.inner.invoker, &loaded.version).await?;
         Ok(loaded.notices)
     }
 
     pub async fn roll_back(&self, plugin: &PluginName) -> Result<Change, LoadError> {
         let plugin = plugin.clone();
-        self.detached(|inner| async move { inner.roll_back(&plugin).await }).await
+        self.detached("host.plugin.roll-back", plugin.to_string(), |inner| async move { inner.roll_back(&plugin).await }).await
     }
 
     /// Activates a stored version (active or previous) by version or digest.
     pub async fn swap_to(&self, plugin: &PluginName, version: &str) -> Result<Change, LoadError> {
         let (plugin, version) = (plugin.clone(), version.to_owned());
-        self.detached(|inner| async move { inner.swap_to(&plugin, &version).await }).await
+        self.detached("host.plugin.swap", plugin.to_string(), |inner| async move { inner.swap_to(&plugin, &version).await }).await
     }
 
     /// The generation of the snapshot without it.
     pub async fn remove(&self, plugin: &PluginName) -> Result<u64, LoadError> {
         let plugin = plugin.clone();
-        self.detached(|inner| async move { inner.remove(&plugin).await }).await
+        self.detached("host.plugin.remove", plugin.to_string(), |inner| async move { inner.remove(&plugin).await }).await
     }
 
-    /// A half-done change helps nobody: it is finished by a task of its own.
-    async fn detached<T: Send + 'static, F>(&self, change: impl FnOnce(Arc<Inner>) -> F) -> Result<T, LoadError>
+    /// A half-done change helps nobody: it is finished, and recorded, by a task of its own.
+    async fn detached<T, F>(&self, action: &'static str, plugin: String, change: impl FnOnce(Arc<Inner>) -> F) -> Result<T, LoadError>
     where
+        T: Facts + Send + Sync + 'static,
         F: Future<Output = Result<T, LoadError>> + Send + 'static,
     {
-        let task = self.0.tasks.spawn(change(self.0.clone()));
+        let (change, inner, actor) = (change(self.inner.clone()), self.inner.clone(), self.actor.clone());
+        let task = self.inner.tasks.spawn(async move {
+            let result = change.await;
+            change_record::append(inner.capabilities.audit.as_ref(), &actor, action, plugin, &result).await;
+            result
+        });
         task.await.unwrap_or_else(|_| Err(LoadError::Unavailable("the change was interrupted".to_owned())))
     }
 
     pub fn slots(&self) -> Vec<SlotView> {
-        self.0.registry.snapshot().slots.values().map(|slot| self.0.view(slot)).collect()
+        self.inner.registry.snapshot().slots.values().map(|slot| self.inner.view(slot)).collect()
     }
 
     pub fn slot(&self, plugin: &PluginName) -> Option<SlotView> {
-        self.0.registry.snapshot().slots.get(plugin).map(|slot| self.0.view(slot))
+        self.inner.registry.snapshot().slots.get(plugin).map(|slot| self.inner.view(slot))
     }
 
     pub fn generation(&self) -> u64 {
-        self.0.registry.snapshot().generation
+        self.inner.registry.snapshot().generation
     }
 
     /// Yields the new generation after each change.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.0.registry.changes()
+        self.inner.registry.changes()
     }
 
     /// The manifest of the version that answers now, for those who feed its hooks.
     pub fn manifest(&self, plugin: &PluginName) -> Option<crate::manifest::Manifest> {
-        self.0.registry.snapshot().slots.get(plugin)?.active.as_ref().map(|v| v.manifest.clone())
+        self.inner.registry.snapshot().slots.get(plugin)?.active.as_ref().map(|v| v.manifest.clone())
     }
 
     pub async fn on_event(&self, plugin: &PluginName, event: Event, cause: Cause) -> Reply<()> {
@@ -218,7 +240,7 @@ impl Runtime {
 
     /// Asks every plugin bound to the point; no plugin is `Abstain`.
     pub async fn decide(&self, question: Question, cause: Cause) -> Decision {
-        let asked = self.0.registry.snapshot().asked(&question.point);
+        let asked = self.inner.registry.snapshot().asked(&question.point);
         let mut merge = Merge::new(question);
         let mut denied = None;
         for (plugin, on_failure) in asked {
@@ -245,15 +267,15 @@ impl Runtime {
         timeout: Option<Duration>,
         work: Work<T>,
     ) -> Reply<T> {
-        self.0.invoker.call(&self.0.registry, plugin, Call { hook, cause, timeout, work }).await
+        self.inner.invoker.call(&self.inner.registry, plugin, Call { hook, cause, timeout, work }).await
     }
 
     /// Waits for draining and changes in progress, at most this long.
     pub async fn stop(&self, deadline: Duration) {
-        self.0.stop.cancel();
-        self.0.tasks.close();
-        if tokio::time::timeout(deadline, self.0.tasks.wait()).await.is_err() {
-            tracing::warn!(tasks = self.0.tasks.len(), "stopping with tasks unfinished");
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        if tokio::time::timeout(deadline, self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.inner.tasks.len(), "stopping with tasks unfinished");
         }
     }
 }

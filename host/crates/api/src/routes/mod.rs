@@ -27,6 +27,13 @@ pub(crate) struct Plugins {
     pub tasks: TaskTracker,
 }
 
+impl Plugins {
+    /// Whose changes are recorded as the caller's.
+    pub(crate) fn acting_for(&self, visit: &crate::edge::Visit) -> Runtime {
+        self.runtime.on_behalf_of(visit.caller.audit_actor())
+    }
+}
+
 pub(crate) type Capabilities = Arc<plinth_capability::Capabilities>;
 
 /// A name that comes more than once keeps all its values, joined by `, `.

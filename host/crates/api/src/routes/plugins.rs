@@ -3,6 +3,7 @@
 use super::Plugins;
 use crate::{
     detach::to_the_end,
+    edge::Visit,
     error::{ApiError, Result},
     extract::{Json, Multipart, Path, Query},
     problem::{self, Problems},
@@ -177,9 +178,14 @@ impl From<view::SlotView> for Slot {
     request_body(content = InstallForm, content_type = "multipart/form-data"),
     responses((status = 201, description = "A new plugin serves calls.", body = Change),
               (status = 200, description = "The plugin was swapped, or a dry run found nothing wrong.", body = Change), Problems))]
-async fn install(State(plugins): State<Plugins>, Query(query): Query<InstallQuery>, form: Multipart) -> Result<axum::response::Response> {
+async fn install(
+    State(plugins): State<Plugins>,
+    visit: Visit,
+    Query(query): Query<InstallQuery>,
+    form: Multipart,
+) -> Result<axum::response::Response> {
     let package = package(form, query.approve_grants).await?;
-    let runtime = plugins.runtime.clone();
+    let runtime = plugins.acting_for(&visit);
     if query.dry_run {
         let notices = to_the_end(&plugins.tasks, async move { runtime.check(package).await }).await?;
         return Ok(Answer(DryRun { notices }).into_response());
@@ -249,8 +255,8 @@ fn slot(plugins: &Plugins, plugin: &str) -> Result<view::SlotView> {
 /// Remove a plugin.
 #[utoipa::path(delete, path = "/v1/plugins/{plugin}", tag = "plugins", params(("plugin" = String, Path, description = "The plugin's name.")),
     responses((status = 200, description = "It takes no more calls; those in flight end.", body = Removed), Problems))]
-async fn remove(State(plugins): State<Plugins>, Path(plugin): Path<String>) -> Result<Answer<Removed>> {
-    let (name, runtime) = (PluginName::new(&plugin)?, plugins.runtime);
+async fn remove(State(plugins): State<Plugins>, visit: Visit, Path(plugin): Path<String>) -> Result<Answer<Removed>> {
+    let (name, runtime) = (PluginName::new(&plugin)?, plugins.acting_for(&visit));
     let target = name.clone();
     let generation = to_the_end(&plugins.tasks, async move { runtime.remove(&target).await }).await?;
     Ok(Answer(Removed { plugin: name, generation }))
@@ -260,8 +266,8 @@ async fn remove(State(plugins): State<Plugins>, Path(plugin): Path<String>) -> R
 #[utoipa::path(post, path = "/v1/plugins/{plugin}/rollback", tag = "plugins",
     params(("plugin" = String, Path, description = "The plugin's name.")),
     responses((status = 200, description = "The previous version serves calls.", body = Change), Problems))]
-async fn roll_back(State(plugins): State<Plugins>, Path(plugin): Path<String>) -> Result<Answer<Change>> {
-    let (name, runtime) = (PluginName::new(&plugin)?, plugins.runtime);
+async fn roll_back(State(plugins): State<Plugins>, visit: Visit, Path(plugin): Path<String>) -> Result<Answer<Change>> {
+    let (name, runtime) = (PluginName::new(&plugin)?, plugins.acting_for(&visit));
     let change = to_the_end(&plugins.tasks, async move { runtime.roll_back(&name).await }).await?;
     Ok(Answer(change.into()))
 }
@@ -270,8 +276,13 @@ async fn roll_back(State(plugins): State<Plugins>, Path(plugin): Path<String>) -
 #[utoipa::path(post, path = "/v1/plugins/{plugin}/swap", tag = "plugins", request_body = SwapRequest,
     params(("plugin" = String, Path, description = "The plugin's name.")),
     responses((status = 200, description = "That version serves calls.", body = Change), Problems))]
-async fn swap(State(plugins): State<Plugins>, Path(plugin): Path<String>, Json(body): Json<SwapRequest>) -> Result<Answer<Change>> {
-    let (name, runtime) = (PluginName::new(&plugin)?, plugins.runtime);
+async fn swap(
+    State(plugins): State<Plugins>,
+    visit: Visit,
+    Path(plugin): Path<String>,
+    Json(body): Json<SwapRequest>,
+) -> Result<Answer<Change>> {
+    let (name, runtime) = (PluginName::new(&plugin)?, plugins.acting_for(&visit));
     let version = match (body.version, body.digest) {
         (Some(version), None) | (None, Some(version)) => version,
         _ => return Err(ApiError::new(problem::BAD_BODY, "give exactly one of `version` and `digest`")),
