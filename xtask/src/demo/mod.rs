@@ -258,11 +258,13 @@ The host stays up until Ctrl-C:
 
 Try:
 
-  curl -s {url}/x/applications/A-$(date -u +%Y)-000001
-  curl -s {url}/v1/audit?action=application.status\\&limit=3
+  NUMBER=A-$(date -u +%Y)-000001
+  curl -si {url}/x/applications/$NUMBER
+  curl -s \"{url}/v1/audit?subject_id=$NUMBER\"
   curl -s {url}/v1/decisions/{point} -H 'content-type: application/json' \\
-    -d '{{\"subject\": \"A-2026-000001\", \"payload\": {{\"number\": \"A-2026-000001\", \"from\": \"in-review\", \"to\": \"approved\", \"documents\": 1, \"amount\": 500}}}}'
-  curl -s {url}/v1/plugins?approve_grants=true -F component=@target/plugins/review-rules-v2.wasm -F manifest=@target/plugins/review-rules-v2.toml
+    -d '{{\"subject\": \"'$NUMBER'\", \"payload\": {{\"number\": \"'$NUMBER'\", \"from\": \"in-review\", \"to\": \"approved\", \"documents\": 1}}}}'
+  curl -s \"{url}/v1/plugins?approve_grants=true\" \\
+    -F component=@target/plugins/review-rules-v2.wasm -F manifest=@target/plugins/review-rules-v2.toml
   curl -s -X POST {url}/v1/plugins/{RULES}/rollback
 ",
         point = client::POINT
