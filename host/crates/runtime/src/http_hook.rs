@@ -6,9 +6,12 @@ use crate::{
     outcome::{Failure, GuestError, Outcome},
 };
 use bytes::Bytes;
+use futures::future::{Either, select};
 use http::Response;
 use http_body_util::{BodyExt, Full, Limited};
+use std::pin::pin;
 use tokio::sync::oneshot;
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::{
     Error as HttpError, WasiHttpView,
     p2::{
@@ -33,9 +36,24 @@ pub(crate) fn handle(request: HttpRequest) -> Work<Response<Bytes>> {
             // The body is read while the guest writes it: its stream holds back
             // a guest that is ahead of its reader.
             let most = usize::try_from(version.limits.result_bytes).unwrap_or(usize::MAX);
-            let (called, answer) = futures::join!(guest.call_handle(&mut *store, request, out), collect(receiver, most));
-            called?;
-            Ok(answer)
+            let mut answer = pin!(collect(receiver, most));
+            let answered = {
+                let call = pin!(guest.call_handle(&mut *store, request, out));
+                match select(call, answer.as_mut()).await {
+                    // A guest that broke will not answer any more, so nobody waits for it.
+                    Either::Left((called, _)) => called.map(|()| None)?,
+                    Either::Right((answered, call)) => {
+                        call.await?;
+                        Some(answered)
+                    }
+                }
+            };
+            if let Some(answered) = answered {
+                return Ok(answered);
+            }
+            // With its handles goes what the guest left unset or unfinished; that ends the wait for it.
+            store.data_mut().table = ResourceTable::new();
+            Ok(answer.await)
         })
     })
 }

@@ -173,8 +173,7 @@ fn hooks(found: &mut Found, exports: &[&str], manifest: &Manifest) {
             _ => found.notices.push(format!("exports {text}, which this host does not call")),
         }
     }
-    let callable = exported.iter().any(|h| !matches!(h, Hook::Lifecycle | Hook::Health));
-    if !callable {
+    if exported.is_empty() {
         let known: Vec<_> = Hook::ALL.iter().map(|h| h.name()).collect();
         found.problems.push(format!(
             "exports no hook to call; this host knows {}; the component exports [{}]",
