@@ -29,7 +29,13 @@ impl Facts for u64 {
 
 /// After the fact: a change that has happened is not undone because the log
 /// cannot take it, but then somebody must know.
-pub(crate) async fn append<T: Facts + Sync>(audit: &dyn AuditLog, actor: &str, action: &str, plugin: String, result: &Result<T, LoadError>) {
+pub(crate) async fn append<T: Facts + Sync>(
+    audit: &dyn AuditLog,
+    actor: &str,
+    action: &str,
+    plugin: String,
+    result: &Result<T, LoadError>,
+) {
     let (outcome, attributes) = match result {
         Ok(done) => (AuditOutcome::Success, done.facts()),
         Err(error @ LoadError::Grants(_)) => (AuditOutcome::Denied { reason: reason(error) }, Vec::new()),

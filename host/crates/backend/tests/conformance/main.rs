@@ -2,20 +2,20 @@
 
 // Marked as tests, so that clippy lets their helpers unwrap.
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod cache;
 #[cfg(test)]
-mod audit;
+mod crash;
 #[cfg(test)]
 mod database;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod queue;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod state;
 #[cfg(test)]
 mod support;
-#[cfg(test)]
-mod metrics;
-#[cfg(test)]
-mod secrets;
-#[cfg(test)]
-mod crash;
