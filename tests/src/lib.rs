@@ -1,1 +1,35 @@
-//! To be written.
+//! What the integration tests have in common: hosts, clients, packages, load, figures.
+//!
+//! A failure in here is a failed test, so these helpers panic with a reason.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure here is a failed test")]
+
+pub mod client;
+pub mod exposition;
+pub mod figures;
+pub mod host;
+pub mod load;
+pub mod package;
+pub mod process;
+pub mod wait;
+
+pub use client::{Answer, Client};
+pub use host::TestHost;
+pub use load::{Load, Neighbour};
+pub use package::Package;
+pub use process::{HostProcess, binary};
+pub use wait::{eventually, eventually_within};
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's folder.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// A generator from a seed that is printed, so that a failure can be had again.
+pub fn seeded(what: &str, seed: u64) -> rand::rngs::StdRng {
+    eprintln!("{what}: seed {seed}");
+    rand::SeedableRng::seed_from_u64(seed)
+}

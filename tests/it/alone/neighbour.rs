@@ -1,0 +1,76 @@
+//! What one plugin does to another's latency, in a host of its own process.
+
+use plinth_tests::{Client, HostProcess, Load, Neighbour, Package, figures, load::Shot};
+use std::{sync::Arc, time::Duration};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const PER_SECOND: u32 = 200;
+const TIME: Duration = Duration::from_secs(8);
+/// Below this a percentile says more about the machine's timers than about a
+/// neighbour: on a busy machine a millisecond doubles for no reason of ours.
+const FLOOR: Duration = Duration::from_millis(5);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loops_and_bombs_next_door_do_not_double_the_latency() {
+    let data = tempfile::tempdir().unwrap();
+    let host = HostProcess::start(data.path(), &[]).await;
+    host.installed(&Neighbour::package()).await;
+    host.installed(&Package::fixture("misbehave")).await;
+    let health = Load::start(10, healthy(&host));
+    // The first calls warm caches and connections and are not counted.
+    Load::run_for(PER_SECOND, Duration::from_secs(1), Neighbour::shot(&host)).await.assert_unharmed();
+    let quiet = Load::run_for(PER_SECOND, TIME, Neighbour::shot(&host)).await;
+    let stop = CancellationToken::new();
+    let mut noise = JoinSet::new();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let loops = std::iter::repeat_n("infinite-loop", cores);
+    for behaviour in loops.chain(["memory-bomb", "memory-copy-loop"]) {
+        noise.spawn(again_and_again((*host).clone(), behaviour, stop.clone()));
+    }
+    let loud = Load::run_for(PER_SECOND, TIME, Neighbour::shot(&host)).await;
+    stop.cancel();
+    let broken: u64 = noise.join_all().await.into_iter().sum();
+    let health = health.stop().await;
+    quiet.assert_unharmed();
+    loud.assert_unharmed();
+    health.assert_unharmed();
+    let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
+    let figures = [
+        ("quiet_p50_ms", ms(quiet.percentile(50.0))),
+        ("quiet_p99_ms", ms(quiet.percentile(99.0))),
+        ("loud_p50_ms", ms(loud.percentile(50.0))),
+        ("loud_p99_ms", ms(loud.percentile(99.0))),
+        ("p99_ratio", ms(loud.percentile(99.0)) / ms(quiet.percentile(99.0))),
+        ("healthz_max_ms", ms(health.percentile(100.0))),
+        ("calls_stopped_at_a_limit", broken as f64),
+        ("cores", cores as f64),
+    ];
+    figures::write("neighbour", &figures);
+    assert!(broken > 0, "nobody made noise");
+    assert!(health.percentile(100.0) < Duration::from_secs(1), "/healthz was silent");
+    let allowed = FLOOR.max(quiet.percentile(99.0) * 2);
+    assert!(loud.percentile(99.0) <= allowed, "p99 {:?} beside loops and bombs, {:?} alone", loud.percentile(99.0), quiet.percentile(99.0));
+    host.stop().await;
+}
+
+async fn again_and_again(client: Client, behaviour: &'static str, stop: CancellationToken) -> u64 {
+    let mut broken = 0;
+    while !stop.is_cancelled() {
+        let answer = client.act("misbehave", behaviour, b"").await;
+        assert!(matches!(answer.code().as_str(), "limit" | "deadline"), "{behaviour}: {answer}");
+        broken += 1;
+    }
+    broken
+}
+
+fn healthy(client: &Client) -> Shot {
+    let client = client.clone();
+    Arc::new(move |_| {
+        let client = client.clone();
+        Box::pin(async move {
+            let answer = client.try_send(client.request(reqwest::Method::GET, "/healthz")).await.map_err(|e| format!("{e:?}"))?;
+            if answer.status == 200 { Ok(()) } else { Err(format!("{answer}")) }
+        })
+    })
+}

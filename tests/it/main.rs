@@ -1,0 +1,17 @@
+//! The integration tests, one binary: what crosses crates, through the doors that users have.
+
+// Marked as tests, so that clippy lets their helpers unwrap.
+#[cfg(test)]
+mod alone;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod hooks;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod loader;
+#[cfg(test)]
+mod permissions;
+#[cfg(test)]
+mod swap;

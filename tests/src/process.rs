@@ -1,0 +1,109 @@
+//! The host as a process of its own, which a test may kill.
+
+use crate::{Client, eventually};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    ops::Deref,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+const READY: &str = "plinth: ready on ";
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// The host's binary, which lies above the folder of the test's own.
+pub fn binary() -> PathBuf {
+    let own = std::env::current_exe().expect("a test has a path");
+    let path = own.parent().and_then(Path::parent).expect("target/PROFILE/deps").join("plinth");
+    assert!(path.is_file(), "{} is missing; `cargo xtask test` builds it before the tests", path.display());
+    path
+}
+
+/// Derefs to the client that talks to it.
+pub struct HostProcess {
+    child: Child,
+    /// Kept, because a host that cannot print would stop.
+    _stdout: Lines<BufReader<ChildStdout>>,
+    client: Client,
+    /// From the start of the process to its first words.
+    pub ready_after: Duration,
+}
+
+impl HostProcess {
+    /// `plinth serve` in a data folder, with further arguments.
+    pub async fn start(data: &Path, arguments: &[&str]) -> Self {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("host.log")).expect("a log");
+        let mut command = Command::new(binary());
+        command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        let began = Instant::now();
+        let mut child = command.spawn().expect("the host starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let url = tokio::time::timeout(READY_WITHIN, async {
+            while let Some(line) = stdout.next_line().await.expect("text") {
+                if let Some(url) = line.strip_prefix(READY) {
+                    return url.trim().to_owned();
+                }
+            }
+            panic!("the host ended before it was ready; its log:\n{}", last_lines(data))
+        });
+        let url = url.await.unwrap_or_else(|_| panic!("the host was not ready in time; its log:\n{}", last_lines(data)));
+        Self { child, _stdout: stdout, client: Client::new(&url), ready_after: began.elapsed() }
+    }
+
+    fn pid(&self) -> Pid {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        id.and_then(Pid::from_raw).expect("a running process has an id")
+    }
+
+    /// SIGKILL: no last word, no last write.
+    pub async fn kill(mut self) {
+        kill_process(self.pid(), Signal::KILL).expect("our own child can be killed");
+        self.child.wait().await.expect("a killed child ends");
+    }
+
+    /// SIGTERM, and the exit must be a good one.
+    pub async fn stop(mut self) {
+        kill_process(self.pid(), Signal::TERM).expect("our own child can be told");
+        let status = self.child.wait().await.expect("a child ends");
+        assert!(status.success(), "the host did not stop well: {status}");
+    }
+
+    /// Bytes of memory that are its own and resident.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib * 1024
+    }
+
+    /// Until the consumers have worked off what is in a queue.
+    pub async fn drained(&self, queue: &str) {
+        let path = format!("/v1/queues/{}", queue.replace('/', "%2F"));
+        eventually(&format!("{queue} is worked off"), async || {
+            let depth = self.get(&path).await.ok()["depth"].clone();
+            let left = ["ready", "delayed", "in_flight"].iter().filter_map(|state| depth[*state].as_u64()).sum::<u64>();
+            (left == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+impl Deref for HostProcess {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+fn last_lines(data: &Path) -> String {
+    let text = std::fs::read_to_string(data.join("host.log")).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+}
