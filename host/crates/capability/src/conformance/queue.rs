@@ -65,7 +65,6 @@ pub async fn published_is_delivered(mut fixture: impl QueueFixture) {
     let before = now_ms();
     publish(&queue, &to(&work), full.clone()).await.unwrap();
     publish(&queue, &to(&work), Message { body: Bytes::new(), priority: 0, ..message("empty") }).await.unwrap();
-    drop(queue);
     fixture.reopen().await;
     let queue = fixture.queue();
     let delivery = one(&queue, &work).await;
@@ -73,8 +72,11 @@ pub async fn published_is_delivered(mut fixture: impl QueueFixture) {
     assert_eq!((delivery.queue.as_str(), delivery.destination.as_str(), delivery.attempt), ("work", "work", 1));
     assert!((before..=now_ms()).contains(&delivery.enqueued_at_ms));
     assert_eq!(one(&queue, &work).await.message.body, Bytes::new());
+    // A consumer that was there before the message is woken by it, well before its wait ends.
+    let asked = Instant::now();
+    let (woken, ()) = tokio::join!(one(&queue, &work), async { publish_ids(&queue, &to(&work), &["woken"]).await });
+    assert_eq!((woken.message.id.as_str(), asked.elapsed() < PATIENCE / 2), ("woken", true));
     // Delivered and not settled when the process died: delivered again.
-    drop(queue);
     fixture.reopen().await;
     let again = one(&fixture.queue(), &work).await;
     assert_eq!((again.message, again.attempt), (full, 2));
@@ -98,7 +100,6 @@ pub async fn ack_forgets(mut fixture: impl QueueFixture) {
     let delivery = one(&queue, &work).await;
     queue.settle(&delivery, Settlement::Ack).await.unwrap();
     assert_eq!(queue.consume(&work, 1, Duration::from_millis(1_200)).await.unwrap(), [], "not even after its lease");
-    drop(queue);
     fixture.reopen().await;
     nothing_comes(&fixture.queue(), &work).await;
 }
@@ -270,7 +271,6 @@ pub async fn repeat_is_dropped(mut fixture: impl QueueFixture) {
     // By a topic it is a repeat for one queue and new for the other.
     publish(&queue, &topic("t"), message("m")).await.unwrap();
     assert_eq!(one(&queue, &name("second")).await.message.id, "m");
-    drop(queue);
     fixture.reopen().await;
     let queue = fixture.queue();
     publish_ids(&queue, &to(&work), &["m"]).await;
