@@ -28,6 +28,7 @@ enum Command {
     Demo(demo::Args),
     Test(test::Args),
     Ci(ci::Args),
+    /// Builds the plugins and the fixtures as components and shows their sizes
     Plugins,
     Tidy(tidy::Args),
     Bench(bench::Args),

@@ -5,7 +5,6 @@ use anyhow::{Context, Result};
 use plinth_guest_build::{Built, Kind, build_all};
 use std::path::Path;
 
-/// Builds the plugins into target/plugins and the fixtures into target/fixtures
 pub(crate) fn run() -> Result<()> {
     let built = build()?;
     let rows = built.iter().map(row).collect::<Result<Vec<_>>>()?;

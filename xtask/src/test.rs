@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         nextest(args)?;
     } else {
         println!("test: cargo-nextest is not installed, so `cargo test` runs the same tests");
-        shell::run(shell::cargo(&["test", "--no-fail-fast", "--lib", "--bins", "--tests"]).args(args.selection()).args(&args.filter))?;
+        shell::run(shell::cargo(&["test", "--no-fail-fast", "--tests"]).args(args.selection()).args(&args.filter))?;
     }
     if args.filter.is_empty() {
         println!("test: running the doc tests of plinth-capability");
