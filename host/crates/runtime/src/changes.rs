@@ -356,7 +356,11 @@ impl Inner {
         let config = serde_json::from_str(&stored.config).ok();
         let package = Package { component, manifest: stored.manifest.clone(), config, approve_grants: true };
         let told = |error: LoadError| std::iter::once(error.to_string()).chain(error.problems()).collect::<Vec<_>>().join("; ");
-        let loaded = self.loader.load(&package, &GrantRequests::default()).await.map_err(told)?;
+        let mut loaded = self.loader.load(&package, &GrantRequests::default()).await.map_err(told)?;
+        // A restart is no installation.
+        if let Some(version) = Arc::get_mut(&mut loaded.version) {
+            version.stored.installed_at_ms = stored.installed_at_ms;
+        }
         if loaded.version.info.plugin != *plugin || loaded.version.info.digest != stored.digest {
             return Err("what is stored is not what was installed".to_owned());
         }

@@ -26,6 +26,8 @@ impl From<Interrupt> for Failure {
 const FUEL_TEXT: &str = "fuel allocated for hostcalls has been exhausted";
 /// What wasmtime says when a component has more live handles than allowed.
 const HANDLES_TEXT: &str = "handle";
+/// What a full resource table says, where WASI's own functions wrap it.
+const FULL_TEXT: &str = "resource table has no free keys";
 
 /// Reads the outcome from what a call ended with. `refused` is a limit that the
 /// guest ran into and was told about; if it then breaks, the limit is why.
@@ -36,6 +38,9 @@ pub(crate) fn classify(error: &wasmtime::Error, refused: Option<&'static str>) -
     let root = error.root_cause().to_string();
     if root.contains(FUEL_TEXT) {
         return Failure::Limit("more bytes in one host call than argument-bytes allows".to_owned());
+    }
+    if root.contains(FULL_TEXT) {
+        return Failure::Limit("more handles than allowed".to_owned());
     }
     if let Some(limit) = refused {
         return Failure::Limit(limit.to_owned());
