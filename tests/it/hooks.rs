@@ -6,6 +6,7 @@ use plinth::runtime::{
 };
 use plinth_tests::{Load, Neighbour, Package, TestHost, eventually};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 /// The fixture with room to reach its CPU limit on a busy machine.
 fn misbehave() -> Package {
@@ -149,9 +150,10 @@ async fn http_answers_or_a_problem_that_says_nothing_of_the_inside() {
 async fn the_clients_patience_is_a_deadline() {
     let (host, neighbour) = start().await;
     let request = host.request(reqwest::Method::POST, "/x/misbehave/sleep-host-call").header("plinth-timeout-ms", "150");
-    let answer = host.send(request).await;
-    answer.assert_problem(504, "deadline");
-    assert!(answer.why().contains("after 150 ms"), "{answer}");
+    let began = Instant::now();
+    host.send(request).await.assert_problem(504, "deadline");
+    // The statement would run for minutes, the plugin may for half of one.
+    assert!(began.elapsed() < Duration::from_secs(10), "after {:?}", began.elapsed());
     end((host, neighbour)).await;
 }
 

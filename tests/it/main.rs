@@ -4,6 +4,12 @@
 #[cfg(test)]
 mod alone;
 #[cfg(test)]
+mod api;
+#[cfg(test)]
+mod auth;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod hooks;

@@ -87,7 +87,8 @@ async fn fifty_swaps_lose_no_request_and_mix_no_versions() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_ends_on_the_version_it_began_on() {
     let host = TestHost::start().await;
-    let patient = |package: Package| package.with("limits", "wall-ms", 30_000).with("limits", "cpu-ms", 20_000).with("limits", "host-calls", 100_000);
+    let patient =
+        |package: Package| package.with("limits", "wall-ms", 30_000).with("limits", "cpu-ms", 20_000).with("limits", "host-calls", 100_000);
     let one = host.installed(&patient(first())).await;
     let live = async || host.metric("plinth_live_calls", &[("plugin", "misbehave"), ("digest", one["digest"].as_str().unwrap())]).await;
     let client = (*host).clone();

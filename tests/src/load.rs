@@ -29,6 +29,14 @@ impl Seen {
         Duration::from_micros(self.latency.value_at_percentile(percent))
     }
 
+    /// Takes in what another part of the same measurement saw.
+    pub fn merge(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.failed += other.failed;
+        self.wrong.extend(other.wrong);
+        self.latency.add(&other.latency).expect("the same bounds");
+    }
+
     #[track_caller]
     pub fn assert_unharmed(&self) {
         assert_eq!(self.failed, 0, "of {} calls, wrong answers: {:#?}", self.sent, self.wrong);
