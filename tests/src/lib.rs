@@ -2,7 +2,8 @@
 //!
 //! A failure in here is a failed test, so these helpers panic with a reason.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure here is a failed test")]
+#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test support: a failure here is a failed test")]
+#![expect(clippy::print_stderr, reason = "figures and seeds are for whoever reads the test's output")]
 
 pub mod client;
 pub mod exposition;
