@@ -7,7 +7,7 @@ use plinth_capability::{
     Error, ErrorKind, Result,
     name::PluginName,
     now_ms,
-    state::{HostState, StoredSlot},
+    state::{HostState, RUNS_KEPT, StoredSlot},
 };
 use sqlx::SqlitePool;
 use std::path::Path;
@@ -55,6 +55,7 @@ impl HostState for SqliteState {
             .await
             .map_err(failed)?;
         sqlx::query(RAISE_GENERATION).bind(to_sql(slot.generation)).execute(&mut *transaction).await.map_err(failed)?;
+        sqlx::query(FORGET_COMPONENTS).execute(&mut *transaction).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -64,6 +65,7 @@ impl HostState for SqliteState {
         let delete = sqlx::query("DELETE FROM slots WHERE plugin = ?1").bind(plugin.as_str());
         delete.execute(&mut *transaction).await.map_err(failed)?;
         sqlx::query(RAISE_GENERATION).bind(to_sql(generation)).execute(&mut *transaction).await.map_err(failed)?;
+        sqlx::query(FORGET_COMPONENTS).execute(&mut *transaction).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -114,6 +116,9 @@ impl HostState for SqliteState {
     }
 
     async fn finish_run(&self, plugin: &PluginName, job: &str, run_id: &str, success: bool) -> Result<()> {
+        let failed = |e| map_error("state.finish-run", e);
+        let now = to_sql(now_ms());
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         // The first end of a run is its end.
         sqlx::query(
             "INSERT INTO runs (plugin, job, run_id, lease_ms, finished_ms, success) VALUES (?1, ?2, ?3, 0, ?4, ?5)
@@ -122,12 +127,14 @@ impl HostState for SqliteState {
         .bind(plugin.as_str())
         .bind(job)
         .bind(run_id)
-        .bind(to_sql(now_ms()))
+        .bind(now)
         .bind(success)
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
-        .map_err(|e| map_error("state.finish-run", e))?;
-        Ok(())
+        .map_err(failed)?;
+        let forget = sqlx::query(FORGET_RUNS).bind(plugin.as_str()).bind(job).bind(now).bind(RUNS_KEPT);
+        forget.execute(&mut *transaction).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)
     }
 
     async fn last_success_ms(&self, plugin: &PluginName, job: &str) -> Result<Option<u64>> {
@@ -147,3 +154,18 @@ impl HostState for SqliteState {
 }
 
 const RAISE_GENERATION: &str = "UPDATE generation SET highest = max(highest, ?1)";
+
+/// Only where a slot changes: a component is put just before the slot that names it.
+const FORGET_COMPONENTS: &str = "DELETE FROM components WHERE digest NOT IN (
+    SELECT slot ->> '$.active.digest' FROM slots
+    UNION ALL SELECT slot ->> '$.previous.digest' FROM slots WHERE slot ->> '$.previous.digest' IS NOT NULL)";
+
+/// A lease that ended leaves its run as free as if it had never been claimed,
+/// so that row says nothing either.
+const FORGET_RUNS: &str = "DELETE FROM runs WHERE plugin = ?1 AND job = ?2 AND (
+    (finished_ms IS NULL AND lease_ms <= ?3)
+    OR (finished_ms IS NOT NULL
+        AND run_id NOT IN (SELECT run_id FROM runs WHERE plugin = ?1 AND job = ?2 AND finished_ms IS NOT NULL
+                           ORDER BY finished_ms DESC, run_id DESC LIMIT ?4)
+        AND run_id IS NOT (SELECT run_id FROM runs WHERE plugin = ?1 AND job = ?2 AND success = 1
+                           ORDER BY finished_ms DESC, run_id DESC LIMIT 1)))";

@@ -31,12 +31,17 @@ pub struct StoredSlot {
     pub quarantined: Vec<String>,
 }
 
+/// Ended runs that are remembered of each job, besides its last success.
+pub const RUNS_KEPT: u32 = 100;
+
 /// # Contract
 ///
 /// - `slots_come_back`: a saved slot is listed with all its fields after a reopen; removing forgets it.
 /// - `generation_never_goes_back`: `generation` is the highest ever saved, also after its slot was removed.
 /// - `components_come_back`: component bytes are read back under their digest; an unknown digest is `None`.
-/// - `a_run_is_claimed_once`: of many claims of one run id exactly one is true until its lease ends or it is finished; a finished run is never claimed again.
+/// - `unreferenced_components_are_forgotten`: saving or removing a slot forgets the components that no slot has as active or previous, and no others. A component is therefore put before the slot that needs it, with no other slot saved or removed in between.
+/// - `a_run_is_claimed_once`: of many claims of one run id exactly one is true until its lease ends or it is finished; a finished run is not claimed again.
+/// - `old_runs_are_forgotten`: of each job the last [`RUNS_KEPT`] finished runs are remembered, and its last success however many came after it.
 /// - `last_success_is_kept`: the time of a job's last successful run is read back.
 ///
 /// # Cancel safety

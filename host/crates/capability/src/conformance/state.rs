@@ -5,7 +5,7 @@ use super::eventually;
 use crate::{
     name::PluginName,
     now_ms,
-    state::{HostState, StoredSlot, StoredVersion},
+    state::{HostState, RUNS_KEPT, StoredSlot, StoredVersion},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,7 +29,9 @@ macro_rules! state_conformance {
             slots_come_back,
             generation_never_goes_back,
             components_come_back,
+            unreferenced_components_are_forgotten,
             a_run_is_claimed_once,
+            old_runs_are_forgotten,
             last_success_is_kept,
         }
     };
@@ -109,6 +111,35 @@ pub async fn components_come_back(mut fixture: impl StateFixture) {
     assert_eq!(state.component(&digest(3)).await.unwrap(), None);
 }
 
+pub async fn unreferenced_components_are_forgotten(fixture: impl StateFixture) {
+    let state = fixture.state();
+    let of = |digest: &str| StoredVersion { digest: digest.to_owned(), ..version("1.0.0") };
+    let save = async |name: &str, generation: u64, active: &str, previous: Option<&str>| {
+        state.put_component(active, &Bytes::from_static(b"code")).await.unwrap();
+        let slot = StoredSlot { active: of(active), previous: previous.map(of), ..slot(name, generation) };
+        state.save_slot(&slot).await.unwrap();
+    };
+    let kept = async || {
+        let mut kept = Vec::new();
+        for digest in ["a1", "a2", "a3", "b1"] {
+            kept.extend(state.component(digest).await.unwrap().map(|_| digest));
+        }
+        kept
+    };
+    save("alpha", 1, "a1", None).await;
+    save("beta", 2, "b1", None).await;
+    save("alpha", 3, "a2", Some("a1")).await;
+    assert_eq!(kept().await, ["a1", "a2", "b1"]);
+    save("alpha", 4, "a3", Some("a2")).await;
+    assert_eq!(kept().await, ["a2", "a3", "b1"]);
+    // Another slot's use of a component is a use.
+    save("beta", 5, "a3", Some("b1")).await;
+    state.remove_slot(&plugin("alpha"), 6).await.unwrap();
+    assert_eq!(kept().await, ["a3", "b1"]);
+    state.remove_slot(&plugin("beta"), 7).await.unwrap();
+    assert_eq!(kept().await, [""; 0]);
+}
+
 pub async fn a_run_is_claimed_once(mut fixture: impl StateFixture) {
     let state = fixture.state();
     let sweep = plugin("sweeper");
@@ -133,6 +164,26 @@ pub async fn a_run_is_claimed_once(mut fixture: impl StateFixture) {
     state.finish_run(&sweep, "nightly", "r3", false).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     assert!(!state.claim_run(&sweep, "nightly", "r3", 60_000).await.unwrap(), "a finished run stays finished");
+}
+
+pub async fn old_runs_are_forgotten(fixture: impl StateFixture) {
+    let state = fixture.state();
+    let sweep = plugin("sweeper");
+    let claim = async |job: &str, id: &str| state.claim_run(&sweep, job, id, 60_000).await.unwrap();
+    assert!(claim("hourly", "r0000").await);
+    state.finish_run(&sweep, "hourly", "r0000", true).await.unwrap();
+    // Two runs too many, the older of them the job's only success; the ids
+    // grow because many runs may end in one millisecond.
+    for n in 0..RUNS_KEPT + 2 {
+        let id = format!("r{n:04}");
+        assert!(claim("nightly", &id).await);
+        state.finish_run(&sweep, "nightly", &id, n == 0).await.unwrap();
+    }
+    assert!(state.last_success_ms(&sweep, "nightly").await.unwrap().is_some());
+    assert!(!claim("nightly", "r0000").await, "the last success is remembered");
+    assert!(!claim("nightly", "r0002").await, "one of the last runs is remembered");
+    assert!(!claim("hourly", "r0000").await, "each job has runs of its own");
+    assert!(claim("nightly", "r0001").await, "an old run is forgotten");
 }
 
 pub async fn last_success_is_kept(mut fixture: impl StateFixture) {
