@@ -4,7 +4,7 @@ use plinth_api::{ApiConfig, ConfigError as ApiConfigError};
 use plinth_backend::{Durability, cache::MemoryCacheConfig};
 use plinth_capability::name::PluginName;
 use plinth_resilience::Policy;
-use plinth_runtime::{EngineConfig, manifest::GrantRequests};
+use plinth_runtime::{EngineConfig, limits::Limits, manifest::GrantRequests};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -48,6 +48,8 @@ pub struct PluginsConfig {
     pub drain_ms: u64,
     pub compile_memory_bytes: u64,
     pub compile_timeout_ms: u64,
+    /// No manifest may ask for more. A limit left out is that of a manifest without it.
+    pub limits_max: Limits,
     /// If set, no plugin gets more than is listed here under its name, whoever approves.
     pub grants: Option<BTreeMap<PluginName, GrantRequests>>,
 }
@@ -148,6 +150,7 @@ impl Default for PluginsConfig {
             drain_ms: 30_000,
             compile_memory_bytes: 4 << 30,
             compile_timeout_ms: 30_000,
+            limits_max: Limits::ceiling(),
             grants: None,
         }
     }
@@ -219,6 +222,7 @@ impl HostConfig {
             ("engine.instances", u64::from(self.engine.instances)),
             ("engine.max-memory-bytes", self.engine.max_memory_bytes),
             ("engine.max-wasm-stack-bytes", self.engine.max_wasm_stack_bytes.into()),
+            ("engine.total-memory-bytes", self.engine.total_memory_bytes),
             ("plugins.component-max-bytes", component_max_bytes as u64),
             ("plugins.compile-memory-bytes", compile_memory_bytes),
             ("plugins.compile-timeout-ms", compile_timeout_ms),

@@ -7,18 +7,26 @@ use crate::{
     invoke::Call,
     loader::Loaded,
     manifest::GrantRequests,
-    metrics::{GENERATION, QUARANTINES, SWAPS, VersionMeters},
+    metrics::{GENERATION, QUARANTINES, SWAP_KINDS, SWAPS, VersionMeters},
     registry::{QUARANTINED_MAX, Slot, Snapshot, TrapReport},
     runtime::Inner,
     version::Version,
     view::{Change, SlotState},
 };
 use plinth_capability::{
-    name::{PluginName, QueueName, TopicPattern},
+    name::{PluginName, QueueName},
     queue::QueueSpec,
     state::StoredVersion,
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// A version that takes longer to say goodbye is not waited for.
+const DEACTIVATE_MAX: Duration = Duration::from_secs(10);
+/// What a delivery may take beyond the plugin's own times: the host's line and settling.
+const LEASE_MARGIN_MS: u64 = 10_000;
 
 /// What a change did to a slot, as a metric label and a log word.
 #[derive(Clone, Copy)]
@@ -31,11 +39,12 @@ enum Kind {
 
 impl Kind {
     fn name(self) -> &'static str {
+        let [install, swap, roll_back, quarantine] = SWAP_KINDS;
         match self {
-            Self::Install => "install",
-            Self::Swap => "swap",
-            Self::RollBack => "roll-back",
-            Self::Quarantine => "quarantine",
+            Self::Install => install,
+            Self::Swap => swap,
+            Self::RollBack => roll_back,
+            Self::Quarantine => quarantine,
         }
     }
 }
@@ -45,6 +54,15 @@ impl Inner {
         let began = Instant::now();
         let manifest = crate::manifest::Manifest::parse(&package.manifest).map_err(LoadError::Manifest)?;
         let loaded = self.load(&package, &manifest.name).await?;
+        let installed = self.publish_loaded(&package, &loaded, began).await;
+        if installed.is_err() {
+            self.forget(&loaded.version);
+        }
+        installed
+    }
+
+    async fn publish_loaded(self: &Arc<Self>, package: &Package, loaded: &Loaded, began: Instant) -> Result<Change, LoadError> {
+        let manifest = &loaded.version.manifest;
         let _turn = self.changing.lock().await;
         let snapshot = self.registry.snapshot();
         let current = snapshot.slots.get(&manifest.name).cloned();
@@ -67,10 +85,10 @@ impl Inner {
             reason: None,
             quarantined: current.as_ref().map(|slot| slot.quarantined.clone()).unwrap_or_default(),
         };
-        self.keep_component(&slot.stored.digest, &package).await?;
+        self.keep_component(&slot.stored.digest, package).await?;
         let kind = if current.is_some() { Kind::Swap } else { Kind::Install };
         self.change(&snapshot, slot, kind).await?;
-        Ok(self.told(&loaded, from, began))
+        Ok(self.told(loaded, from, began))
     }
 
     fn told(&self, loaded: &Loaded, replaced: Option<String>, began: Instant) -> Change {
@@ -99,8 +117,13 @@ impl Inner {
 
     /// Back to the previous version, which is still compiled.
     pub(crate) async fn roll_back(self: &Arc<Self>, plugin: &PluginName) -> Result<Change, LoadError> {
-        let began = Instant::now();
         let _turn = self.changing.lock().await;
+        self.back(plugin).await
+    }
+
+    /// The caller holds the lock of changes.
+    async fn back(self: &Arc<Self>, plugin: &PluginName) -> Result<Change, LoadError> {
+        let began = Instant::now();
         let snapshot = self.registry.snapshot();
         let slot = snapshot.slots.get(plugin).ok_or_else(|| LoadError::NoSuchPlugin(plugin.clone()))?;
         let version = slot.previous.clone().ok_or(LoadError::NoPrevious)?;
@@ -125,6 +148,8 @@ impl Inner {
 
     /// Activates a stored version by its version or digest.
     pub(crate) async fn swap_to(self: &Arc<Self>, plugin: &PluginName, wanted: &str) -> Result<Change, LoadError> {
+        // Held while looking, so that what is looked at is what is changed.
+        let _turn = self.changing.lock().await;
         let snapshot = self.registry.snapshot();
         let slot = snapshot.slots.get(plugin).ok_or_else(|| LoadError::NoSuchPlugin(plugin.clone()))?;
         let is = |stored: &StoredVersion| stored.version == wanted || stored.digest == wanted;
@@ -134,7 +159,7 @@ impl Inner {
             return Ok(self.told(&Loaded { version, notices, compile_cached: true }, None, Instant::now()));
         }
         match slot.stored_previous.as_ref().is_some_and(is) {
-            true => self.roll_back(plugin).await,
+            true => self.back(plugin).await,
             false => Err(LoadError::NoSuchVersion(wanted.to_owned())),
         }
     }
@@ -148,13 +173,16 @@ impl Inner {
         self.registry.publish(snapshot.with(plugin, None, generation));
         self.capabilities.metrics.instrument(&GENERATION, &[]).set(generation as f64);
         // Nobody is told any more, but what is queued already is kept.
-        if let Err(error) = self.bind_topics(plugin, &[]).await {
+        if let Err(error) = self.unbind_topics(plugin).await {
             tracing::warn!(%plugin, %error, "topics could not be unbound");
         }
         self.capabilities.metrics.retract(plugin);
         tracing::info!(%plugin, generation, "plugin removed");
         self.retire(slot.active.clone(), true);
-        self.retire(slot.previous.clone(), true);
+        if let Some(previous) = &slot.previous {
+            self.forget(previous);
+        }
+        VersionMeters::forget_plugin(self.capabilities.metrics.as_ref(), plugin);
         Ok(generation)
     }
 
@@ -163,9 +191,17 @@ impl Inner {
         let plugin = slot.plugin.clone();
         let before = snapshot.slots.get(&plugin).cloned();
         if let Some(version) = &slot.active {
-            self.declare_queues(version).await.map_err(LoadError::State)?;
+            let declared = self.capabilities.metrics.declare(&plugin, &version.manifest.metrics);
+            declared.map_err(|e| LoadError::Manifest(vec![e.message().to_owned()]))?;
         }
-        self.state.save_slot(&slot.to_stored()).await.map_err(LoadError::State)?;
+        if let Err(error) = self.bind_and_save(&slot).await {
+            // Nothing changed, so the events go where they went before.
+            let active = before.as_ref().and_then(|before| before.active.as_ref());
+            if let Some(Err(again)) = futures::future::OptionFuture::from(active.map(|v| self.declare_queues(v))).await {
+                tracing::error!(%plugin, error = %again, "topics could not be bound back");
+            }
+            return Err(LoadError::State(error));
+        }
         let generation = slot.generation;
         let (version, state) = (slot.stored.version.clone(), slot.state);
         self.registry.publish(snapshot.with(&plugin, Some(slot), generation));
@@ -186,6 +222,13 @@ impl Inner {
         Ok(())
     }
 
+    async fn bind_and_save(&self, slot: &Slot) -> plinth_capability::Result<()> {
+        if let Some(version) = &slot.active {
+            self.declare_queues(version).await?;
+        }
+        self.state.save_slot(&slot.to_stored()).await
+    }
+
     /// Waits for the last call of a version and deactivates it. `gone`: it
     /// will not come back by rolling back.
     fn retire(self: &Arc<Self>, version: Option<Arc<Version>>, gone: bool) {
@@ -199,10 +242,12 @@ impl Inner {
                 tracing::warn!(%plugin, version = version.info.version, live = version.live.count(), "still draining after its deadline");
                 version.live.drained().await;
             }
+            // Under the lock of changes, so that it cannot be rolled back to meanwhile.
+            let _turn = inner.changing.lock().await;
             if !inner.registry.is_active(plugin, &version) {
                 let cause = Cause { actor: Some("system".to_owned()), ..Cause::default() };
-                let call = Call { hook: Hook::Lifecycle, cause, timeout: None, work: hooks::deactivate() };
-                if let Err(why) = inner.invoker.run(&version, uuid::Uuid::now_v7().simple().to_string(), call).await {
+                let call = Call { hook: Hook::Lifecycle, cause, timeout: Some(DEACTIVATE_MAX), work: hooks::deactivate() };
+                if let Err(why) = inner.invoker.run(&version, uuid::Uuid::now_v7().simple().to_string(), call, ()).await {
                     tracing::warn!(%plugin, version = version.info.version, %why, "deactivate failed");
                 }
             }
@@ -221,7 +266,7 @@ impl Inner {
 
     /// Drops the series of a version that will not come back, unless the same
     /// version number was installed again and counts on in them.
-    fn forget(&self, version: &Version) {
+    pub(crate) fn forget(&self, version: &Version) {
         let snapshot = self.registry.snapshot();
         let slot = snapshot.slots.get(&version.info.plugin);
         let kept = slot.into_iter().flat_map(|slot| [&slot.active, &slot.previous]).flatten();
@@ -234,23 +279,32 @@ impl Inner {
     pub(crate) async fn declare_queues(&self, version: &Version) -> plinth_capability::Result<()> {
         let queue = &self.capabilities.queue;
         let bindings = &version.manifest.hooks;
-        for name in version.grants.queues().chain(bindings.task_handler.iter().flat_map(|h| &h.queues)) {
-            if !queue.queues().await?.contains(name) {
-                queue.declare(name, &QueueSpec::default()).await?;
-            }
+        let known = queue.queues().await?;
+        for name in version.grants.queues().filter(|name| !known.contains(name)) {
+            queue.declare(name, &QueueSpec::default()).await?;
+        }
+        let spec = spec_for(version);
+        for name in bindings.task_handler.iter().flat_map(|handler| &handler.queues) {
+            queue.declare(name, &spec).await?;
         }
         let topics = bindings.event_listener.as_ref().map(|l| l.topics.as_slice()).unwrap_or_default();
-        self.bind_topics(&version.info.plugin, topics).await
+        let events = event_queue(&version.info.plugin)?;
+        match (topics, known.contains(&events)) {
+            ([], false) => Ok(()),
+            ([], true) => queue.bind(&events, &[]).await,
+            (topics, _) => {
+                queue.declare(&events, &spec).await?;
+                queue.bind(&events, topics).await
+            }
+        }
     }
 
-    async fn bind_topics(&self, plugin: &PluginName, topics: &[TopicPattern]) -> plinth_capability::Result<()> {
-        let name = event_queue(plugin)?;
-        if !topics.is_empty() {
-            self.capabilities.queue.declare(&name, &QueueSpec::default()).await?;
-        } else if !self.capabilities.queue.queues().await?.contains(&name) {
-            return Ok(());
+    async fn unbind_topics(&self, plugin: &PluginName) -> plinth_capability::Result<()> {
+        let events = event_queue(plugin)?;
+        match self.capabilities.queue.queues().await?.contains(&events) {
+            true => self.capabilities.queue.bind(&events, &[]).await,
+            false => Ok(()),
         }
-        self.capabilities.queue.bind(&name, topics).await
     }
 
     /// Takes a digest out of service: the previous version answers, or the slot degrades.
@@ -365,6 +419,8 @@ impl Inner {
             return Err("what is stored is not what was installed".to_owned());
         }
         if activate {
+            let metrics = &loaded.version.manifest.metrics;
+            self.capabilities.metrics.declare(plugin, metrics).map_err(|e| e.message().to_owned())?;
             self.loader.probe(&self.invoker, &loaded.version, ActivationCause::Start).await.map_err(told)?;
             self.declare_queues(&loaded.version).await.map_err(|e| e.to_string())?;
         }
@@ -384,6 +440,13 @@ fn refuse_same(slot: &Slot, candidate: &Version) -> Result<(), LoadError> {
         true => Err(LoadError::VersionTaken { version: info.version.clone() }),
         false => Ok(()),
     }
+}
+
+/// A delivery must not be given to somebody else while its call may still run.
+fn spec_for(version: &Version) -> QueueSpec {
+    let spec = QueueSpec::default();
+    let longest = version.limits.wait_ms + version.limits.wall_ms + LEASE_MARGIN_MS;
+    QueueSpec { lease_ms: spec.lease_ms.max(u32::try_from(longest).unwrap_or(u32::MAX)), ..spec }
 }
 
 /// Where the events for one plugin wait.

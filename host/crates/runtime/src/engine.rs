@@ -27,13 +27,21 @@ pub struct EngineConfig {
     /// No linear memory of any plugin grows beyond this.
     pub max_memory_bytes: u64,
     pub max_wasm_stack_bytes: u32,
+    /// The memories and tables of all running guests together.
+    pub total_memory_bytes: u64,
     /// Bytes of each memory that stay resident for the next instance.
     pub keep_resident_bytes: u32,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { instances: 256, max_memory_bytes: 128 << 20, max_wasm_stack_bytes: 512 << 10, keep_resident_bytes: 256 << 10 }
+        Self {
+            instances: 256,
+            max_memory_bytes: 128 << 20,
+            max_wasm_stack_bytes: 512 << 10,
+            total_memory_bytes: 4 << 30,
+            keep_resident_bytes: 256 << 10,
+        }
     }
 }
 

@@ -16,6 +16,11 @@ fn missing<T>() -> Outcome<T> {
     Err(Failure::unavailable("this version does not export the hook"))
 }
 
+/// The manifest says what reaches a plugin; nothing else does.
+pub(crate) fn unbound<T>(what: &str, name: &str) -> Outcome<T> {
+    Err(Failure::Denied(format!("the manifest binds no {what} `{}`", name.escape_debug())))
+}
+
 fn guest_error(error: HookError) -> Failure {
     Failure::Guest(match error {
         HookError::Retry(retry) => {
@@ -41,6 +46,10 @@ pub(crate) fn on_event(event: Event) -> Work<()> {
     Box::new(move |store, instance, version| {
         Box::pin(async move {
             let Some(indices) = &version.exports.event_listener else { return Ok(missing()) };
+            let topics = version.manifest.hooks.event_listener.iter().flat_map(|binding| &binding.topics);
+            if !topics.into_iter().any(|pattern| pattern.matches(&event.topic)) {
+                return Ok(unbound("topic", &event.topic));
+            }
             let guest = indices.load(&mut *store, instance)?;
             let event = event_listener::Event {
                 id: event.id,
@@ -59,6 +68,10 @@ pub(crate) fn handle_task(task: Task) -> Work<()> {
     Box::new(move |store, instance, version| {
         Box::pin(async move {
             let Some(indices) = &version.exports.task_handler else { return Ok(missing()) };
+            let mut queues = version.manifest.hooks.task_handler.iter().flat_map(|binding| &binding.queues);
+            if !queues.any(|queue| queue.as_str() == task.queue) {
+                return Ok(unbound("queue", &task.queue));
+            }
             let guest = indices.load(&mut *store, instance)?;
             let task = task_handler::Task {
                 id: task.id,

@@ -2,6 +2,7 @@
 
 use crate::{
     hook::HttpRequest,
+    hooks,
     invoke::Work,
     outcome::{Failure, GuestError, Outcome},
 };
@@ -28,6 +29,10 @@ pub(crate) fn handle(request: HttpRequest) -> Work<Response<Bytes>> {
             let Some(indices) = &version.exports.http else {
                 return Ok(Err(Failure::unavailable("this version does not export the hook")));
             };
+            let mut methods = version.manifest.hooks.http.iter().flat_map(|binding| &binding.methods);
+            if !methods.any(|method| method == request.request.method().as_str()) {
+                return Ok(hooks::unbound("method", request.request.method().as_str()));
+            }
             let guest = indices.load(&mut *store, instance)?;
             let (sender, receiver) = oneshot::channel();
             let request = request.request.map(|body| Full::new(body).map_err(|never| -> HttpError { match never {} }));

@@ -9,7 +9,7 @@ use crate::{
     meter::{Meter, Turn},
     outcome::{Failure, Outcome, Reply},
     registry::Registry,
-    state::CallState,
+    state::{CallState, GuestMemory, MemoryBudget},
     version::Version,
 };
 use futures::future::BoxFuture;
@@ -27,6 +27,8 @@ pub(crate) struct Invoker {
     pub(crate) lanes: Lanes,
     /// Over all plugins: never more calls than the pool has instances.
     pub(crate) overall: Admission,
+    /// Over all plugins: what their memories and tables take together.
+    pub(crate) memory: Arc<GuestMemory>,
 }
 
 /// The part of a call that differs by hook: load the export, call it, convert.
@@ -68,11 +70,13 @@ impl Invoker {
                 continue;
             }
             version.meters.waited(began.elapsed());
-            let hook = call.hook;
-            let outcome = self.run(&version, invocation_id.clone(), call).await;
-            drop((live, turn));
+            let (hook, attempt) = (call.hook, call.cause.attempt);
+            // The wait in line has used up some of the time the caller has.
+            let call = Call { timeout: call.timeout.map(|timeout| timeout.saturating_sub(began.elapsed())), ..call };
+            let outcome = self.run(&version, invocation_id.clone(), call, (live, turn)).await;
             version.meters.called(hook, outcome.as_ref().map_or_else(Failure::code, |_| "ok"), began.elapsed());
-            if let Err(Failure::Trap(why)) = &outcome {
+            // A message that is tried again is one reason to trap, not several.
+            if let (Err(Failure::Trap(why)), 0..=1) = (&outcome, attempt) {
                 registry.trapped(&version, why);
             }
             return Reply { invocation_id, answered_by: Some(version.info.clone()), generation, outcome };
@@ -88,18 +92,39 @@ impl Invoker {
     }
 
     /// Runs one call on a fresh instance, within budget and deadline. The
-    /// store is dropped with the call, whatever its end.
-    pub(crate) async fn run<T: Send + 'static>(&self, version: &Arc<Version>, invocation_id: String, call: Call<T>) -> Outcome<T> {
+    /// store is dropped with the call, whatever its end, and `held` after it:
+    /// a guest that is being stopped still counts as running.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        version: &Arc<Version>,
+        invocation_id: String,
+        call: Call<T>,
+        held: impl Send + 'static,
+    ) -> Outcome<T> {
         let limits = &version.limits;
         let wall = call.timeout.map_or(limits.wall(), |timeout| timeout.min(limits.wall()));
         let deadline = tokio::time::Instant::now() + wall;
         let meter = Arc::new(Meter::new(Duration::from_millis(limits.cpu_ms)));
-        let state =
-            CallState::new(self.capabilities.clone(), version.clone(), call.hook, call.cause, invocation_id, deadline, meter.clone());
-        let _ticking = self.ticker.enter();
-        let version = version.clone();
-        let guest = Box::pin(async move { on_fresh_instance(&version, state, call.work).await });
-        match tokio::time::timeout_at(deadline, self.lanes.run(meter, guest)).await {
+        let memory = MemoryBudget::new(limits, self.memory.clone());
+        let state = CallState::new(
+            self.capabilities.clone(),
+            version.clone(),
+            call.hook,
+            call.cause,
+            invocation_id,
+            deadline,
+            meter.clone(),
+            memory,
+        );
+        let ticking = self.ticker.enter();
+        let running = version.clone();
+        let guest = Box::pin(async move {
+            let _held = (ticking, held);
+            on_fresh_instance(&running, state, call.work).await
+        });
+        let ended = tokio::time::timeout_at(deadline, self.lanes.run(meter.clone(), guest)).await;
+        version.meters.used_cpu(meter.used());
+        match ended {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(failure)) => Err(failure),
             Err(_elapsed) => Err(Failure::Deadline(format!("after {} ms", wall.as_millis()))),
@@ -123,7 +148,7 @@ async fn on_fresh_instance<T>(version: &Version, state: CallState, work: Work<T>
         Err(error) => Err(error),
     };
     let state = store.data();
-    version.meters.used(state.meter.used(), state.memory.peak);
+    version.meters.used_memory(state.memory.peak);
     match result {
         Ok(outcome) => outcome,
         Err(error) => Err(explain(&error, state)),

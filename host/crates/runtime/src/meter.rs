@@ -17,7 +17,7 @@ pub(crate) struct Meter {
     slice_began: AtomicU64,
     /// On the background lane the clock is the thread's CPU time: there the
     /// guest shares its core. On the caller's lane it is the wall clock, which
-    /// is cheaper and can only hurry the move to the other lane.
+    /// is cheaper, with a bound on what one poll can be charged.
     background: AtomicBool,
     budget: u64,
     /// Set by the epoch callback: this call has had its turn.
@@ -26,6 +26,9 @@ pub(crate) struct Meter {
 
 /// How long a guest may keep a thread that also drives I/O.
 pub(crate) const FOREGROUND_SLICE: Duration = Duration::from_millis(1);
+/// The most one poll on the caller's lane is charged: what passes beyond it is
+/// another process having its turn, for no guest keeps that lane so long.
+const FOREGROUND_CHARGE: Duration = Duration::from_millis(3);
 /// How long a guest keeps a background thread before the next one has its turn.
 pub(crate) const BACKGROUND_SLICE: Duration = Duration::from_millis(5);
 
@@ -65,7 +68,8 @@ impl Meter {
 
     pub(crate) fn end_poll(&self) {
         let spent = self.clock().saturating_sub(self.poll_began.load(Ordering::Relaxed));
-        self.used.fetch_add(spent, Ordering::Relaxed);
+        let most = if self.background.load(Ordering::Relaxed) { u64::MAX } else { nanos(FOREGROUND_CHARGE) };
+        self.used.fetch_add(spent.min(most), Ordering::Relaxed);
     }
 
     /// From here on the call runs on a background thread.
@@ -80,11 +84,13 @@ impl Meter {
     /// Asked by the epoch callback, on the thread that polls.
     pub(crate) fn turn(&self) -> Turn {
         let now = self.clock();
+        let background = self.background.load(Ordering::Relaxed);
         let running = now.saturating_sub(self.poll_began.load(Ordering::Relaxed));
+        let running = if background { running } else { running.min(nanos(FOREGROUND_CHARGE)) };
         if self.used.load(Ordering::Relaxed) + running >= self.budget {
             return Turn::Exhausted;
         }
-        let slice = if self.background.load(Ordering::Relaxed) { BACKGROUND_SLICE } else { FOREGROUND_SLICE };
+        let slice = if background { BACKGROUND_SLICE } else { FOREGROUND_SLICE };
         if now.saturating_sub(self.slice_began.load(Ordering::Relaxed)) < nanos(slice) {
             return Turn::Continue;
         }
@@ -119,19 +125,25 @@ mod tests {
 
     #[test]
     fn a_slice_ends_and_the_budget_is_the_sum_of_polls() {
-        let meter = Meter::new(Duration::from_millis(6));
+        let meter = Meter::new(Duration::from_millis(30));
         meter.begin_poll();
         assert_eq!(meter.turn(), Turn::Continue);
         spin(Duration::from_millis(2));
         assert_eq!(meter.turn(), Turn::Yield);
         assert!(meter.turn_over());
         meter.end_poll();
-        // Waiting between polls is not charged.
-        std::thread::park_timeout(Duration::from_millis(10));
+        // Waiting between polls is not charged, and a pause of the whole
+        // process within one only up to a bound.
+        std::thread::park_timeout(Duration::from_millis(40));
         meter.begin_poll();
         assert!(!meter.turn_over());
+        std::thread::park_timeout(Duration::from_millis(40));
+        assert_eq!(meter.turn(), Turn::Yield);
+        meter.end_poll();
+        meter.enter_background();
+        meter.begin_poll();
         assert_eq!(meter.turn(), Turn::Continue);
-        spin(Duration::from_millis(5));
+        spin(Duration::from_millis(40));
         assert_eq!(meter.turn(), Turn::Exhausted);
     }
 

@@ -53,6 +53,9 @@ family!(GENERATION, "plinth_registry_generation", Gauge, "Generation of the publ
 family!(SWAPS, "plinth_swaps_total", Counter, "Changes of a slot.", ["plugin", "kind"], &[]);
 family!(QUARANTINES, "plinth_quarantines_total", Counter, "Digests taken out of service for trapping.", ["plugin"], &[]);
 
+/// Values of the `kind` label of `plinth_swaps_total`.
+pub(crate) const SWAP_KINDS: [&str; 4] = ["install", "swap", "roll-back", "quarantine"];
+
 /// All outcome codes, in the order of the resolved series.
 const CODES: [&str; 7] = ["ok", "guest-error", "trap", "deadline", "limit", "denied", "unavailable"];
 
@@ -107,8 +110,11 @@ impl VersionMeters {
         }
     }
 
-    pub(crate) fn used(&self, cpu: Duration, peak: u64) {
+    pub(crate) fn used_cpu(&self, cpu: Duration) {
         self.cpu.add(cpu.as_secs_f64());
+    }
+
+    pub(crate) fn used_memory(&self, peak: u64) {
         if self.peak_seen.fetch_max(peak, std::sync::atomic::Ordering::Relaxed) < peak {
             self.peak.set(peak as f64);
         }
@@ -152,5 +158,24 @@ impl VersionMeters {
         metrics.forget(&CPU_SECONDS, &[plugin, version]);
         metrics.forget(&LIVE, &[plugin, version, &info.digest]);
         metrics.forget(&PEAK_MEMORY, &[plugin, version]);
+    }
+
+    /// Drops what is left of a plugin that was removed.
+    pub(crate) fn forget_plugin(metrics: &dyn Metrics, plugin: &PluginName) {
+        let plugin = plugin.as_str();
+        for hook in Hook::ALL {
+            metrics.forget(&CALL_SECONDS, &[plugin, hook.name()]);
+        }
+        for capability in CAPABILITIES {
+            for outcome in OUTCOMES {
+                metrics.forget(&HOST_CALLS, &[plugin, capability, outcome]);
+            }
+        }
+        for family in [&WAIT_SECONDS, &REJECTED_SAMPLES, &DROPPED_LOG_LINES, &QUARANTINES] {
+            metrics.forget(family, &[plugin]);
+        }
+        for kind in SWAP_KINDS {
+            metrics.forget(&SWAPS, &[plugin, kind]);
+        }
     }
 }

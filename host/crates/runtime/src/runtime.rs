@@ -11,9 +11,11 @@ use crate::{
     hooks, http_hook,
     invoke::{Call, Invoker, Work},
     lane::Lanes,
+    limits::Limits,
     loader::{CompilerConfig, GrantPolicy, Loader},
     outcome::Reply,
     registry::Registry,
+    state::GuestMemory,
     version::Version,
     view::{Change, SlotView},
 };
@@ -27,6 +29,9 @@ use std::{
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+/// One plugin may run at most one in this many of the host's instances.
+const SHARE: u32 = 4;
+
 /// Everything the runtime is told when it starts.
 pub struct RuntimeConfig {
     pub engine: EngineConfig,
@@ -37,6 +42,8 @@ pub struct RuntimeConfig {
     pub host_key: [u8; 32],
     pub component_max_bytes: usize,
     pub grants: GrantPolicy,
+    /// No manifest gets more than this.
+    pub limits_max: Limits,
     /// Background threads for guests that compute for long.
     pub guest_threads: usize,
     /// Calls waiting for an instance over all plugins.
@@ -107,8 +114,10 @@ impl Runtime {
             capabilities: capabilities.clone(),
             ticker: Arc::new(Ticker::start(&engine).map_err(StartError::Threads)?),
             lanes: Lanes::start(config.guest_threads).map_err(StartError::Threads)?,
+            memory: Arc::new(GuestMemory::new(config.engine.total_memory_bytes)),
             overall: Admission::new("the host", config.engine.instances, config.waiting, config.wait),
         };
+        let concurrency_max = (config.engine.instances / SHARE).max(1);
         let loader = Loader {
             engine,
             engine_config: config.engine,
@@ -116,6 +125,8 @@ impl Runtime {
             cache,
             component_max: config.component_max_bytes,
             policy: config.grants,
+            limits_max: config.limits_max,
+            concurrency_max,
             capabilities: capabilities.clone(),
             faults: config.faults,
         };
@@ -163,8 +174,9 @@ impl Runtime {
     pub async fn check(&self, package: Package) -> Result<Vec<String>, LoadError> {
         let manifest = crate::manifest::Manifest::parse(&package.manifest).map_err(LoadError::Manifest)?;
         let loaded = self.inner.load(&package, &manifest.name).await?;
-        self.inner.loader.try_out(&self.inner.invoker, &loaded.version).await?;
-        Ok(loaded.notices)
+        let tried = self.inner.loader.try_out(&self.inner.invoker, &loaded.version).await;
+        self.inner.forget(&loaded.version);
+        tried.map(|()| loaded.notices)
     }
 
     pub async fn roll_back(&self, plugin: &PluginName) -> Result<Change, LoadError> {

@@ -9,7 +9,10 @@ use crate::{
     version::Version,
 };
 use plinth_capability::{Capabilities, Error, ErrorKind};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 use tokio::time::Instant;
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p2::pipe::MemoryOutputPipe};
@@ -45,6 +48,7 @@ struct Wasi {
 const STDERR_KEPT: usize = 8 << 10;
 
 impl CallState {
+    #[expect(clippy::too_many_arguments, reason = "one call site, and each is a fact of the call")]
     pub(crate) fn new(
         capabilities: Arc<Capabilities>,
         version: Arc<Version>,
@@ -53,6 +57,7 @@ impl CallState {
         invocation_id: String,
         deadline: Instant,
         meter: Arc<Meter>,
+        memory: MemoryBudget,
     ) -> Self {
         let limits = version.limits;
         let mut table = ResourceTable::new();
@@ -66,7 +71,7 @@ impl CallState {
             deadline,
             meter,
             table,
-            memory: MemoryBudget::new(&limits),
+            memory,
             host_calls_left: limits.host_calls,
             log_bytes_left: limits.log_bytes,
             last_error_line: None,
@@ -141,6 +146,7 @@ impl WasiHttpView for CallState {
 pub(crate) struct MemoryBudget {
     used: u64,
     limit: u64,
+    host: Arc<GuestMemory>,
     pub(crate) peak: u64,
     /// A growth that was refused: explains a trap that follows.
     pub(crate) refused: Option<&'static str>,
@@ -148,15 +154,47 @@ pub(crate) struct MemoryBudget {
 
 const TABLE_ELEMENT_BYTES: u64 = 8;
 
+/// What the memories and tables of all running guests take together: each
+/// within its own limit could still be too much for the machine.
+pub(crate) struct GuestMemory {
+    used: AtomicU64,
+    limit: u64,
+}
+
+impl GuestMemory {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { used: AtomicU64::new(0), limit }
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before.saturating_add(bytes) <= self.limit;
+        if !fits {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+}
+
+impl Drop for MemoryBudget {
+    fn drop(&mut self) {
+        self.host.used.fetch_sub(self.used, Ordering::Relaxed);
+    }
+}
+
 impl MemoryBudget {
-    fn new(limits: &Limits) -> Self {
-        Self { used: 0, limit: limits.memory_bytes, peak: 0, refused: None }
+    pub(crate) fn new(limits: &Limits, host: Arc<GuestMemory>) -> Self {
+        Self { used: 0, limit: limits.memory_bytes, host, peak: 0, refused: None }
     }
 
     fn grow(&mut self, current: u64, desired: u64) -> bool {
         let used = self.used.saturating_add(desired.saturating_sub(current));
         if used > self.limit {
             self.refused = Some("more memory than memory-bytes allows");
+            return false;
+        }
+        if !self.host.take(used - self.used) {
+            self.refused = Some("more memory than the host has for all plugins");
             return false;
         }
         self.used = used;
@@ -204,7 +242,8 @@ mod tests {
 
     #[test]
     fn memories_and_tables_share_one_budget() {
-        let mut budget = MemoryBudget::new(&Limits { memory_bytes: 1 << 20, ..Limits::default() });
+        let limits = Limits { memory_bytes: 1 << 20, ..Limits::default() };
+        let mut budget = MemoryBudget::new(&limits, Arc::new(GuestMemory::new(u64::MAX)));
         assert!(budget.memory_growing(0, 512 << 10, None).unwrap());
         assert!(budget.memory_growing(0, 448 << 10, None).unwrap());
         assert!(budget.refused.is_none());
@@ -213,5 +252,20 @@ mod tests {
         assert!(budget.table_growing(0, 8 << 10, None).unwrap());
         assert!(!budget.table_growing(8 << 10, 9 << 10, None).unwrap());
         assert_eq!(budget.peak, 1 << 20);
+    }
+
+    #[test]
+    fn all_guests_share_what_the_host_has() {
+        let host = Arc::new(GuestMemory::new(3 << 20));
+        let budget = || MemoryBudget::new(&Limits { memory_bytes: 2 << 20, ..Limits::default() }, host.clone());
+        let (mut one, mut two) = (budget(), budget());
+        assert!(one.memory_growing(0, 2 << 20, None).unwrap());
+        assert!(!two.memory_growing(0, 2 << 20, None).unwrap());
+        assert_eq!(two.refused, Some("more memory than the host has for all plugins"));
+        assert!(two.memory_growing(0, 1 << 20, None).unwrap());
+        drop(one);
+        assert!(two.memory_growing(1 << 20, 2 << 20, None).unwrap());
+        drop(two);
+        assert_eq!(host.used.load(Ordering::Relaxed), 0);
     }
 }

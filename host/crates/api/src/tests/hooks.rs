@@ -22,6 +22,7 @@ async fn host(config: ApiConfig) -> Host {
         code_dir: code.path().to_owned(),
         host_key: [7; 32],
         component_max_bytes: 1 << 20,
+        limits_max: plinth_runtime::limits::Limits::ceiling(),
         grants: GrantPolicy::Approved,
         guest_threads: 1,
         waiting: 1,

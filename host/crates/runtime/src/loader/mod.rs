@@ -22,6 +22,7 @@ use crate::{
     grants::{self, Grants, Interfaces},
     hook::ActivationCause,
     invoke::Invoker,
+    limits::Limits,
     live::Live,
     manifest::{GrantRequests, Manifest},
     metrics::VersionMeters,
@@ -50,6 +51,10 @@ pub(crate) struct Loader {
     pub(crate) cache: code_cache::CodeCache,
     pub(crate) component_max: usize,
     pub(crate) policy: GrantPolicy,
+    /// No manifest gets more.
+    pub(crate) limits_max: Limits,
+    /// One plugin's share of the instances, so that it cannot take them all.
+    pub(crate) concurrency_max: u32,
     pub(crate) capabilities: Arc<Capabilities>,
     pub(crate) faults: FaultHook,
 }
@@ -92,11 +97,18 @@ impl Loader {
         }
         let manifest = Manifest::parse(&package.manifest).map_err(LoadError::Manifest)?;
         let config = config_check::check(&manifest, package.config.as_ref()).map_err(LoadError::Config)?;
+        self.within_limits(&manifest)?;
         self.permit(&manifest, approved, package.approve_grants)?;
         let digest = digest_of(&package.component);
         let (component, compile_cached) = self.component(&digest, &package.component).await?;
         let (version, notices) = self.link(manifest, config, package, digest, &component)?;
         Ok(Loaded { version: Arc::new(version), notices, compile_cached })
+    }
+
+    fn within_limits(&self, manifest: &Manifest) -> Result<(), LoadError> {
+        let over = manifest.limits.violations(&self.limits_max);
+        let told = |(name, asked, most)| format!("limits.{name} = {asked} is over what this host allows, {most}");
+        if over.is_empty() { Ok(()) } else { Err(LoadError::Manifest(over.into_iter().map(told).collect())) }
     }
 
     /// Asked must be approved, and approval cannot pass the operator's list.
@@ -138,10 +150,6 @@ impl Loader {
         let linker = glue::link(&self.engine, Interfaces::of(&manifest.grants), found.wasi).map_err(refused)?;
         let pre = linker.instantiate_pre(component).map_err(refused)?;
         let grants = Grants::compile(&manifest.name, &manifest.grants).map_err(LoadError::Manifest)?;
-        self.capabilities
-            .metrics
-            .declare(&manifest.name, &manifest.metrics)
-            .map_err(|e| LoadError::Manifest(vec![e.message().to_owned()]))?;
         let info = Arc::new(VersionInfo { plugin: manifest.name.clone(), version: manifest.version.to_string(), digest: digest.clone() });
         let meters = VersionMeters::new(self.capabilities.metrics.as_ref(), &info);
         let stored = StoredVersion {
@@ -152,7 +160,11 @@ impl Loader {
             grants: serde_json::to_string(&manifest.grants).unwrap_or_default(),
             installed_at_ms: plinth_capability::now_ms(),
         };
-        let limits = manifest.limits;
+        let limits = Limits { concurrency: manifest.limits.concurrency.min(self.concurrency_max), ..manifest.limits };
+        let mut notices = found.notices;
+        if limits.concurrency < manifest.limits.concurrency {
+            notices.push(format!("limits.concurrency is {} here: one plugin's share of the host's instances", limits.concurrency));
+        }
         let version = Version {
             info,
             stored,
@@ -168,7 +180,7 @@ impl Loader {
             faults: self.faults.clone(),
             manifest,
         };
-        Ok((version, found.notices))
+        Ok((version, notices))
     }
 
     /// Runs the candidate for the first time: types, then health, then activation.
