@@ -42,7 +42,9 @@ pub fn ensure_toolchain() -> Result<Toolchain> {
     if Path::new("/etc/debian_version").exists() {
         let mut arguments = vec!["install", "-y", "--no-install-recommends"];
         arguments.extend(DEBIAN_PACKAGES);
-        say(&format!("running `apt-get {}`", arguments.join(" ")));
+        say(&format!("running `apt-get update` and `apt-get {}`", arguments.join(" ")));
+        // Old lists are often good enough, so a failed update decides nothing.
+        runs("apt-get", &["update"]);
         if runs("apt-get", &arguments)
             && let Some(found) = debian()
         {
