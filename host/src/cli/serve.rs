@@ -3,8 +3,11 @@
 use super::{Complaint, Done, chain};
 use crate::{HostConfig, Overrides, start, telemetry};
 use clap::Args;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// For threads that are still busy when all that had to end has ended.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub(super) struct Serve {
@@ -31,7 +34,9 @@ impl Serve {
             .thread_name("plinth-io")
             .build()
             .map_err(|e| Complaint::failed(e.to_string()))?;
-        runtime.block_on(serve(config))
+        let done = runtime.block_on(serve(config));
+        runtime.shutdown_timeout(LEAVE_WITHIN);
+        done
     }
 }
 
@@ -39,7 +44,18 @@ async fn serve(config: HostConfig) -> Done {
     let failed = |e: std::io::Error| Complaint::failed(e.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let host = start(config, Overrides::default()).await.map_err(|e| Complaint::failed(chain(&e)))?;
+    // Bringing back plugins may take seconds. What start() has done by then
+    // is dropped as by a crash, which every file it opened is made for.
+    let started = tokio::select! {
+        started = start(config, Overrides::default()) => Some(started),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    let Some(started) = started else {
+        tracing::info!("stopped while starting");
+        return Ok(());
+    };
+    let host = started.map_err(|e| Complaint::failed(chain(&e)))?;
     println!("plinth: ready on {}", host.url());
     tokio::select! {
         _ = terminate.recv() => {}
