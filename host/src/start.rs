@@ -1,13 +1,19 @@
 //! Starts a host and stops it again: the same door for `main` and for tests.
 
 use crate::{config::HostConfig, consumer, scheduler, wiring};
-use plinth_api::{Api, HostPhase, Readiness};
+use plinth_api::{Api, ApiConfig, HostPhase, Readiness};
 use plinth_capability::Capabilities;
 use plinth_runtime::{Faults, Parts, Runtime};
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wiring::Backends;
+
+/// Of the time to stop, what is kept for closing files whatever took long before.
+const CLOSING: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -59,7 +65,7 @@ pub struct RunningHost {
     serving: TaskTracker,
     tasks: TaskTracker,
     backends: Backends,
-    limit: Duration,
+    limit: StopLimit,
     /// Locked for as long as the host uses its data folder.
     _lock: std::fs::File,
 }
@@ -86,7 +92,10 @@ pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHo
         tasks: tasks.clone(),
         config: config.api.clone(),
     };
-    let served = plinth_api::serve(listener, plinth_api::router(api), stop_serving.clone(), config.api.clone());
+    let limit = StopLimit::new(Duration::from_millis(config.stop_ms));
+    let drain_ms = config.api.drain_ms.min(u64::try_from(limit.working().as_millis()).unwrap_or(u64::MAX));
+    let api_config = ApiConfig { drain_ms, ..config.api };
+    let served = plinth_api::serve(listener, plinth_api::router(api), stop_serving.clone(), api_config);
     serving.spawn(async move {
         match served.await {
             Ok(drained) if drained.cut > 0 => tracing::warn!(cut = drained.cut, "connections were cut at the deadline"),
@@ -98,7 +107,6 @@ pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHo
     tasks.spawn(consumer::run(runtime.clone(), queue, tasks.clone(), stop.clone()));
     tasks.spawn(scheduler::run(runtime.clone(), backends.state(), tasks.clone(), stop.clone()));
     readiness.set(HostPhase::Ready);
-    let limit = Duration::from_millis(config.stop_ms);
     let capabilities = backends.capabilities.clone();
     tracing::info!(%address, generation = runtime.generation(), "host ready");
     Ok(RunningHost { runtime, capabilities, address, readiness, stop, stop_serving, serving, tasks, backends, limit, _lock: lock })
@@ -116,6 +124,33 @@ fn take_data(data: &PathBuf) -> Result<std::fs::File, StartError> {
     }
 }
 
+/// One time for all of stopping, and the points in it by which stages have to end.
+#[derive(Clone, Copy)]
+struct StopLimit {
+    whole: Duration,
+}
+
+impl StopLimit {
+    fn new(whole: Duration) -> Self {
+        Self { whole }
+    }
+
+    /// Kept for closing: of a short time half, so that each part has some.
+    fn reserve(self) -> Duration {
+        CLOSING.min(self.whole / 2)
+    }
+
+    /// Requests, consumers and drains have ended.
+    fn working(self) -> Duration {
+        self.whole.saturating_sub(self.reserve())
+    }
+
+    /// Outboxes are empty; what is left closes the files.
+    fn outboxes(self) -> Duration {
+        self.whole.saturating_sub(self.reserve() / 2)
+    }
+}
+
 impl RunningHost {
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -126,19 +161,43 @@ impl RunningHost {
     }
 
     /// Not ready → no new requests, those in flight end → consumers settle what
-    /// they hold → drains end → outboxes are emptied and files closed.
+    /// they hold → drains end → outboxes are emptied and files closed. Each
+    /// stage gets what the earlier ones left of `stop-ms`.
     pub async fn stop(self) {
         self.readiness.set(HostPhase::Stopping);
         self.stop_serving.cancel();
         self.serving.close();
-        self.serving.wait().await;
+        let began = Instant::now();
+        let left = |until: Duration| until.saturating_sub(began.elapsed());
+        let (working, closing, whole) = (self.limit.working(), self.limit.outboxes(), self.limit.whole);
+        if timeout(left(working), self.serving.wait()).await.is_err() {
+            tracing::warn!("stopping with connections open");
+        }
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(self.limit, self.tasks.wait()).await.is_err() {
+        if timeout(left(working), self.tasks.wait()).await.is_err() {
             tracing::warn!(tasks = self.tasks.len(), "stopping with work in hand; it is delivered again");
         }
-        self.runtime.stop(self.limit).await;
-        self.backends.close(self.limit).await;
+        self.runtime.stop(left(working)).await;
+        if timeout(left(whole), self.backends.close(left(closing))).await.is_err() {
+            tracing::warn!("stopping with files open; the next start recovers them");
+        }
         tracing::info!("host stopped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StopLimit;
+    use std::time::Duration;
+
+    #[test]
+    fn every_stage_of_stopping_has_some_of_the_one_limit() {
+        let points = |whole| {
+            let limit = StopLimit::new(Duration::from_millis(whole));
+            (limit.working().as_millis(), limit.outboxes().as_millis())
+        };
+        assert_eq!(points(15_000), (14_000, 14_500));
+        assert_eq!(points(400), (200, 300));
     }
 }
