@@ -15,7 +15,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::task::JoinSet;
+use tokio::{
+    task::{JoinError, JoinHandle, JoinSet},
+    time::MissedTickBehavior,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Deliveries of one queue that are worked on at once.
@@ -24,6 +27,9 @@ const IN_HAND: u32 = 16;
 const POLL: Duration = Duration::from_secs(5);
 /// Between tries while the queue cannot be reached.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a consumer that ended by itself may stay unnoticed.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 /// What one consumer feeds: a plugin's hook, from one queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -39,29 +45,55 @@ enum Kind {
     Tasks,
 }
 
+struct Consumer {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
 /// Keeps one consumer per bound queue running, following the registry.
 pub(crate) async fn run(runtime: Runtime, queue: Arc<dyn Queue>, tasks: TaskTracker, stop: CancellationToken) {
     let mut changes = runtime.changes();
-    let mut running: HashMap<Feed, CancellationToken> = HashMap::new();
+    let mut look = tokio::time::interval(LOOK_AFTER);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut running: HashMap<Feed, Consumer> = HashMap::new();
+    let start = |feed: &Feed| {
+        let stop = stop.child_token();
+        let task = tasks.spawn(consume(runtime.clone(), queue.clone(), feed.clone(), stop.clone()));
+        Consumer { stop, task }
+    };
     loop {
-        let wanted = feeds(&runtime);
-        running.retain(|feed, token| {
-            let keep = wanted.contains(feed);
-            if !keep {
-                token.cancel();
-            }
-            keep
-        });
-        for feed in wanted {
-            running.entry(feed.clone()).or_insert_with(|| {
-                let token = stop.child_token();
-                tasks.spawn(consume(runtime.clone(), queue.clone(), feed, token.clone()));
-                token
-            });
+        follow(&mut running, feeds(&runtime), start).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+            _ = look.tick() => {}
         }
-        match stop.run_until_cancelled(changes.changed()).await {
-            Some(Ok(())) => {}
-            Some(Err(_)) | None => return,
+    }
+}
+
+/// Stops what is not wanted, starts what is missing, and starts again what
+/// ended though nobody stopped it: a queue nobody reads is silent.
+async fn follow(running: &mut HashMap<Feed, Consumer>, wanted: HashSet<Feed>, start: impl Fn(&Feed) -> Consumer) {
+    running.retain(|feed, consumer| {
+        let keep = wanted.contains(feed);
+        if !keep {
+            consumer.stop.cancel();
+        }
+        keep
+    });
+    for feed in wanted {
+        match running.get_mut(&feed) {
+            None => {
+                let consumer = start(&feed);
+                running.insert(feed, consumer);
+            }
+            Some(consumer) if consumer.task.is_finished() && !consumer.stop.is_cancelled() => {
+                let ended = std::mem::replace(consumer, start(&feed));
+                let why = ended.task.await.err();
+                let why = why.as_ref().map(tracing::field::display);
+                tracing::error!(queue = %feed.queue, plugin = %feed.plugin, why, "a consumer ended by itself; started again");
+            }
+            Some(_) => {}
         }
     }
 }
@@ -85,10 +117,14 @@ fn feeds(runtime: &Runtime) -> HashSet<Feed> {
 async fn consume(runtime: Runtime, queue: Arc<dyn Queue>, feed: Feed, stop: CancellationToken) {
     let mut hand: JoinSet<()> = JoinSet::new();
     while !stop.is_cancelled() {
-        while hand.try_join_next().is_some() {}
+        while let Some(ended) = hand.try_join_next() {
+            tell_lost(&feed, ended);
+        }
         let room = IN_HAND.saturating_sub(u32::try_from(hand.len()).unwrap_or(IN_HAND));
         if room == 0 {
-            hand.join_next().await;
+            if let Some(ended) = hand.join_next().await {
+                tell_lost(&feed, ended);
+            }
             continue;
         }
         // Cut off by `stop`: what was leased in that moment is delivered again after its lease.
@@ -107,7 +143,16 @@ async fn consume(runtime: Runtime, queue: Arc<dyn Queue>, feed: Feed, stop: Canc
         }
     }
     // What is in hand is finished and settled before the host stops.
-    while hand.join_next().await.is_some() {}
+    while let Some(ended) = hand.join_next().await {
+        tell_lost(&feed, ended);
+    }
+}
+
+/// What panicked settled nothing.
+fn tell_lost(feed: &Feed, ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(queue = %feed.queue, plugin = %feed.plugin, %error, "a delivery was lost in hand; it is delivered again after its lease");
+    }
 }
 
 async fn work(runtime: Runtime, queue: Arc<dyn Queue>, feed: Feed, delivery: Delivery) {
@@ -171,8 +216,42 @@ fn settlement(reply: &Reply<()>) -> Settlement {
         Failure::Guest(GuestError::Reject { code, message }) => Settlement::Dead { reason: format!("{code}: {message}") },
         Failure::Guest(GuestError::Retry { message, after }) => Settlement::Retry { after: *after, error: message.clone() },
         Failure::Unavailable { .. } => Settlement::Release,
-        Failure::Trap(_) | Failure::Deadline(_) | Failure::Limit(_) | Failure::Denied(_) => {
-            Settlement::Retry { after: None, error: failure.to_string() }
+        Failure::Denied(_) => Settlement::Dead { reason: failure.to_string() },
+        Failure::Trap(_) | Failure::Deadline(_) | Failure::Limit(_) => Settlement::Retry { after: None, error: failure.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test]
+    async fn a_consumer_that_ended_by_itself_is_started_again() {
+        let feed = Feed { plugin: PluginName::new("reactor").unwrap(), queue: QueueName::new("jobs").unwrap(), kind: Kind::Tasks };
+        let (tasks, started) = (TaskTracker::new(), Cell::new(0));
+        let start = |_: &Feed| {
+            started.set(started.get() + 1);
+            let (first, stop) = (started.get() == 1, CancellationToken::new());
+            let until = stop.clone();
+            let task = tasks.spawn(async move {
+                assert!(!first, "the first consumer panics");
+                until.cancelled().await;
+            });
+            Consumer { stop, task }
+        };
+        let wanted = || HashSet::from([feed.clone()]);
+        let mut running = HashMap::new();
+        follow(&mut running, wanted(), start).await;
+        while !running[&feed].task.is_finished() {
+            tokio::task::yield_now().await;
         }
+        follow(&mut running, wanted(), start).await;
+        assert_eq!(started.get(), 2, "the dead one is replaced");
+        follow(&mut running, wanted(), start).await;
+        assert_eq!(started.get(), 2, "the live one is left alone");
+        let stop = running[&feed].stop.clone();
+        follow(&mut running, HashSet::new(), start).await;
+        assert!(running.is_empty() && stop.is_cancelled(), "the unwanted one is stopped");
     }
 }
