@@ -1,4 +1,9 @@
 //! Starts scheduled jobs by their cron expressions: one run per run-id, repeated if it asks for it.
+//!
+//! What is missed is not made up for: triggers that came while no host ran or
+//! while the job's run before them had not ended, and a run that was cut off by
+//! the host's end. The next trigger runs, and is told the last success, so a job
+//! can tell what it has to catch up on.
 
 use croner::Cron;
 use plinth_capability::{name::PluginName, now_ms, state::HostState};
@@ -8,10 +13,11 @@ use plinth_runtime::{
     outcome::{Failure, GuestError},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A run that is not finished after this long may be claimed by another host.
@@ -20,6 +26,8 @@ const LEASE_MS: u64 = 120_000;
 const ATTEMPTS_MAX: u32 = 3;
 /// Before a repeat, if the plugin names no time.
 const REPEAT_AFTER: Duration = Duration::from_secs(5);
+/// Guest-controlled: no repeat waits longer, whatever the plugin asks for.
+const REPEAT_AFTER_MAX: Duration = Duration::from_secs(600);
 /// Checked again at least this often, because the wall clock may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
@@ -35,6 +43,7 @@ pub(crate) async fn run(runtime: Runtime, state: Arc<dyn HostState>, tasks: Task
     let mut changes = runtime.changes();
     // The next due time of each job, in seconds since 1970.
     let mut due: HashMap<(PluginName, String, String), u64> = HashMap::new();
+    let mut runs = Runs::default();
     loop {
         let now = now_ms() / 1_000;
         let jobs = jobs(&runtime);
@@ -44,7 +53,7 @@ pub(crate) async fn run(runtime: Runtime, state: Arc<dyn HostState>, tasks: Task
             let key = (job.plugin.clone(), job.name.clone(), job.cron.clone());
             let Some(next) = due.get(&key).copied().or_else(|| next_after(&job.cron, now)) else { continue };
             let next = if next <= now {
-                tasks.spawn(run_job(runtime.clone(), state.clone(), job.clone(), next, stop.clone()));
+                runs.start(&job, next, || tasks.spawn(run_job(runtime.clone(), state.clone(), job.clone(), next, stop.clone())));
                 let Some(following) = next_after(&job.cron, now) else { continue };
                 following
             } else {
@@ -60,6 +69,24 @@ pub(crate) async fn run(runtime: Runtime, state: Arc<dyn HostState>, tasks: Task
             changed = changes.changed() => if changed.is_err() { return },
             // Until the next job is due.
             () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// What runs in this process, so that no job runs beside itself.
+#[derive(Default)]
+struct Runs(HashMap<(PluginName, String), JoinHandle<()>>);
+
+impl Runs {
+    fn start(&mut self, job: &Job, second: u64, spawn: impl FnOnce() -> JoinHandle<()>) {
+        self.0.retain(|_, run| !run.is_finished());
+        match self.0.entry((job.plugin.clone(), job.name.clone())) {
+            Entry::Vacant(free) => {
+                free.insert(spawn());
+            }
+            Entry::Occupied(_) => {
+                tracing::warn!(plugin = %job.plugin, job = job.name, second, "trigger skipped: the job's last run has not ended");
+            }
         }
     }
 }
@@ -118,7 +145,7 @@ async fn attempts(runtime: &Runtime, state: &Arc<dyn HostState>, job: &Job, seco
         tracing::warn!(plugin = %job.plugin, job = job.name, attempt, %failure, "scheduled job failed");
         let after = match failure {
             Failure::Guest(GuestError::Reject { .. }) => return false,
-            Failure::Guest(GuestError::Retry { after, .. }) => after.unwrap_or(REPEAT_AFTER),
+            Failure::Guest(GuestError::Retry { after, .. }) => after.unwrap_or(REPEAT_AFTER).min(REPEAT_AFTER_MAX),
             _ => REPEAT_AFTER,
         };
         // The pause the plugin asked for.
@@ -131,7 +158,30 @@ async fn attempts(runtime: &Runtime, state: &Arc<dyn HostState>, job: &Job, seco
 
 #[cfg(test)]
 mod tests {
-    use super::next_after;
+    use super::{Job, Runs, next_after};
+    use plinth_capability::name::PluginName;
+    use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+    #[tokio::test]
+    async fn a_job_does_not_run_beside_itself() {
+        let job = |name: &str| Job { plugin: PluginName::new("sweeper").unwrap(), name: name.to_owned(), cron: String::new() };
+        let (tasks, end, mut runs) = (TaskTracker::new(), CancellationToken::new(), Runs::default());
+        let mut start = |name: &str| {
+            let before = tasks.len();
+            runs.start(&job(name), 0, || tasks.spawn(end.clone().cancelled_owned()));
+            tasks.len() > before
+        };
+        assert!(start("nightly"));
+        assert!(!start("nightly"));
+        assert!(start("hourly"));
+        end.cancel();
+        tasks.close();
+        tasks.wait().await;
+        // The tracker counts a task out a moment before its handle is finished.
+        while !start("nightly") {
+            tokio::task::yield_now().await;
+        }
+    }
 
     #[test]
     fn cron_names_the_next_time_in_utc() {
