@@ -36,8 +36,9 @@ async fn ended_ok(host: &TestHost, hook: &str) {
 
 async fn start() -> (TestHost, Load) {
     let host = TestHost::start().await;
-    host.declare("misbehave", impatient()).await;
     host.installed(&misbehave()).await;
+    // Installing declares the queues of a plugin, so these settings come after.
+    host.declare("misbehave", impatient()).await;
     host.declare("events/misbehave", impatient()).await;
     let neighbour = Neighbour::start(&host, 50).await;
     (host, neighbour)

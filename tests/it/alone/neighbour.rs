@@ -12,9 +12,10 @@ const PER_SECOND: u32 = 200;
 /// Quiet and loud take turns, so that whatever else the machine does meets both.
 const TURNS: u32 = 5;
 const TURN: Duration = Duration::from_secs(2);
-/// Below this a percentile says more about the machine's timers than about a
-/// neighbour: on a busy machine a millisecond doubles for no reason of ours.
-const FLOOR: Duration = Duration::from_millis(5);
+/// The figure that counts is the ratio, which is written and printed. What fails
+/// the test is a neighbour that waits for whole slices of others: on a machine
+/// with other work of its own, a few milliseconds double for no reason of ours.
+const FLOOR: Duration = Duration::from_millis(25);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loops_and_bombs_next_door_do_not_double_the_latency() {
