@@ -8,6 +8,8 @@ mod api;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod fixtures;
