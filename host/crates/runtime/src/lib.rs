@@ -30,6 +30,7 @@ mod loader;
 mod meter;
 mod metrics;
 mod registry;
+mod restore;
 mod runtime;
 mod state;
 mod version;

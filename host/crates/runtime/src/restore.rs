@@ -1,0 +1,83 @@
+//! Brings stored slots back after a start: the same versions, generations and grants as before it.
+
+use crate::{
+    LoadError, Package, hook::ActivationCause, manifest::GrantRequests, metrics::GENERATION, registry::Slot, runtime::Inner,
+    version::Version, view::SlotState,
+};
+use plinth_capability::{name::PluginName, state::StoredVersion};
+use std::sync::Arc;
+
+impl Inner {
+    /// Brings stored slots back after a start. A slot that does not load is
+    /// degraded and says why; it never keeps the host from starting.
+    pub(crate) async fn restore(self: &Arc<Self>) -> Result<(), LoadError> {
+        let _turn = self.changing.lock().await;
+        for stored in self.state.slots().await.map_err(LoadError::State)? {
+            let approved: GrantRequests = serde_json::from_str(&stored.active.grants).unwrap_or_default();
+            let active = self.reload(&stored.plugin, &stored.active, &stored.quarantined, true).await;
+            let previous = match &stored.previous {
+                Some(previous) => self.reload(&stored.plugin, previous, &stored.quarantined, false).await.ok(),
+                None => None,
+            };
+            let (active, reason) = match active {
+                Ok(version) => (Some(version), None),
+                Err(why) => {
+                    tracing::error!(plugin = %stored.plugin, why, "slot could not be brought back");
+                    (None, Some(why))
+                }
+            };
+            let slot = Slot {
+                plugin: stored.plugin.clone(),
+                generation: stored.generation,
+                state: if active.is_some() { SlotState::Live } else { SlotState::Degraded },
+                active,
+                previous,
+                stored: stored.active,
+                stored_previous: stored.previous,
+                reason,
+                approved,
+                quarantined: stored.quarantined,
+            };
+            let snapshot = self.registry.snapshot();
+            let generation = snapshot.generation;
+            self.registry.publish(snapshot.with(&stored.plugin, Some(slot), generation));
+        }
+        self.capabilities.metrics.instrument(&GENERATION, &[]).set(self.registry.snapshot().generation as f64);
+        Ok(())
+    }
+
+    async fn reload(
+        &self,
+        plugin: &PluginName,
+        stored: &StoredVersion,
+        quarantined: &[String],
+        activate: bool,
+    ) -> Result<Arc<Version>, String> {
+        if quarantined.contains(&stored.digest) {
+            return Err(format!("{} is quarantined", stored.digest));
+        }
+        let component = match self.state.component(&stored.digest).await {
+            Ok(Some(component)) => component,
+            Ok(None) => return Err(format!("component {} is not stored", stored.digest)),
+            Err(error) => return Err(error.to_string()),
+        };
+        let config = serde_json::from_str(&stored.config).ok();
+        let package = Package { component, manifest: stored.manifest.clone(), config, approve_grants: true };
+        let told = |error: LoadError| std::iter::once(error.to_string()).chain(error.problems()).collect::<Vec<_>>().join("; ");
+        let mut loaded = self.loader.load(&package, &GrantRequests::default()).await.map_err(told)?;
+        // A restart is no installation.
+        if let Some(version) = Arc::get_mut(&mut loaded.version) {
+            version.stored.installed_at_ms = stored.installed_at_ms;
+        }
+        if loaded.version.info.plugin != *plugin || loaded.version.info.digest != stored.digest {
+            return Err("what is stored is not what was installed".to_owned());
+        }
+        if activate {
+            let metrics = &loaded.version.manifest.metrics;
+            self.capabilities.metrics.declare(plugin, metrics).map_err(|e| e.message().to_owned())?;
+            self.loader.probe(&self.invoker, &loaded.version, ActivationCause::Start).await.map_err(told)?;
+            self.declare_queues(&loaded.version).await.map_err(|e| e.to_string())?;
+        }
+        Ok(loaded.version)
+    }
+}
