@@ -15,7 +15,7 @@ const TURN: Duration = Duration::from_secs(2);
 /// The figure that counts is the ratio, which is written and printed. What fails
 /// the test is a neighbour that waits for whole slices of others: on a machine
 /// with other work of its own, a few milliseconds double for no reason of ours.
-const FLOOR: Duration = Duration::from_millis(25);
+const FLOOR: Duration = Duration::from_millis(15);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loops_and_bombs_next_door_do_not_double_the_latency() {

@@ -122,7 +122,8 @@ impl Invoker {
             let _held = (ticking, held);
             on_fresh_instance(&running, state, call.work).await
         });
-        let ended = tokio::time::timeout_at(deadline, self.lanes.run(meter.clone(), guest)).await;
+        let ended = tokio::time::timeout_at(deadline, self.lanes.run(meter.clone(), &version.manners, guest)).await;
+        version.manners.ended(meter.used());
         version.meters.used_cpu(meter.used());
         match ended {
             Ok(Ok(outcome)) => outcome,

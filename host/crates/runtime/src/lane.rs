@@ -9,8 +9,12 @@ use crate::{meter::Meter, outcome::Failure};
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -45,12 +49,17 @@ impl Lanes {
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         meter: Arc<Meter>,
+        manners: &Manners,
         call: Pin<Box<dyn Future<Output = T> + Send>>,
     ) -> Result<T, Failure> {
-        let mut first = FirstTurn { meter: &meter, call: Some(call) };
-        let call = match (&mut first).await {
-            Turned::Done(out) => return Ok(out),
-            Turned::Moves(call) => call,
+        let call = if manners.good() {
+            let mut first = FirstTurn { meter: &meter, call: Some(call) };
+            match (&mut first).await {
+                Turned::Done(out) => return Ok(out),
+                Turned::Moves(call) => call,
+            }
+        } else {
+            call
         };
         let Some(background) = &self.background else {
             return Err(Failure::unavailable("the host is stopping"));
@@ -58,6 +67,35 @@ impl Lanes {
         meter.enter_background();
         let mut task = AbortOnDrop(background.spawn(Background { io: self.io.clone(), meter, call }));
         (&mut task.0).await.map_err(|_| Failure::unavailable("the host is stopping"))
+    }
+}
+
+/// How the calls of one version have lately kept to their first turn. One that
+/// overstays again and again starts on the background threads at once: some
+/// work, such as copying a whole memory, cannot be interrupted half-way.
+#[derive(Default)]
+pub(crate) struct Manners(AtomicU32);
+
+/// What a call may take and still count as short: the first turn and a tick.
+const SHORT: Duration = Duration::from_millis(2);
+/// One call that overstays weighs as much as this many short ones, so that now
+/// and then a pause of the machine does not count.
+const OVERSTAY: u32 = 8;
+const BAD_FROM: u32 = 2 * OVERSTAY;
+const WORST: u32 = 8 * OVERSTAY;
+
+impl Manners {
+    fn good(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < BAD_FROM
+    }
+
+    pub(crate) fn ended(&self, used: Duration) {
+        let score = self.0.load(Ordering::Relaxed);
+        let next = if used > SHORT { (score + OVERSTAY).min(WORST) } else { score.saturating_sub(1) };
+        if next != score {
+            // A lost race loses one call's weight.
+            self.0.store(next, Ordering::Relaxed);
+        }
     }
 }
 
@@ -130,5 +168,27 @@ struct AbortOnDrop<T>(JoinHandle<T>);
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_overstays_again_and_again_loses_the_first_turn() {
+        let manners = Manners::default();
+        let (short, long) = (Duration::from_micros(50), Duration::from_millis(5));
+        for _ in 0..100 {
+            manners.ended(long);
+            assert!(manners.good(), "one in a while is the machine's doing");
+            (0..20).for_each(|_| manners.ended(short));
+        }
+        manners.ended(long);
+        manners.ended(long);
+        assert!(!manners.good());
+        (0..100).for_each(|_| manners.ended(long));
+        (0..WORST).for_each(|_| manners.ended(short));
+        assert!(manners.good(), "it is forgiven");
     }
 }

@@ -1,7 +1,7 @@
 //! One loaded version of one plugin: everything a call needs, prepared once.
 
 use crate::{
-    admission::Admission, choke::FaultHook, grants::Grants, hook::Hook, limits::Limits, live::Live, manifest::Manifest,
+    admission::Admission, choke::FaultHook, grants::Grants, hook::Hook, lane::Manners, limits::Limits, live::Live, manifest::Manifest,
     metrics::VersionMeters, outcome::VersionInfo, state::CallState,
 };
 use plinth_capability::state::StoredVersion;
@@ -26,6 +26,8 @@ pub(crate) struct Version {
     pub(crate) meters: VersionMeters,
     pub(crate) admission: Admission,
     pub(crate) live: Live,
+    /// Whether its calls may start on the threads that also drive I/O.
+    pub(crate) manners: Manners,
     pub(crate) faults: FaultHook,
 }
 
