@@ -21,6 +21,8 @@
 //! grant. Every name a plugin passes (bucket, database, destination, key) is a
 //! logical one from its `plugin.toml`.
 
+#[cfg(any(test, all(target_family = "wasm", not(target_feature = "atomics"))))]
+mod allocator;
 mod hooks;
 #[macro_use]
 mod macros;
