@@ -12,10 +12,10 @@ const PER_SECOND: u32 = 200;
 /// Quiet and loud take turns, so that whatever else the machine does meets both.
 const TURNS: u32 = 5;
 const TURN: Duration = Duration::from_secs(2);
-/// The figure that counts is the ratio, which is written and printed. What fails
-/// the test is a neighbour that waits for whole slices of others: on a machine
-/// with other work of its own, a few milliseconds double for no reason of ours.
-const FLOOR: Duration = Duration::from_millis(15);
+/// The figure that counts is the ratio, which is written and printed. Below this
+/// the test does not fail: on a machine with other work of its own, one or two
+/// milliseconds double for no reason of ours.
+pub(super) const FLOOR: Duration = Duration::from_millis(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loops_and_bombs_next_door_do_not_double_the_latency() {
@@ -54,69 +54,6 @@ async fn loops_and_bombs_next_door_do_not_double_the_latency() {
     let allowed = FLOOR.max(quiet.percentile(99.0) * 2);
     assert!(loud.percentile(99.0) <= allowed, "p99 {:?} beside loops and bombs, {:?} alone", loud.percentile(99.0), quiet.percentile(99.0));
     host.stop().await;
-}
-
-/// What a plugin can do to excess, each by itself. What traps is not here: its
-/// digest is out of service before it could disturb anybody.
-const EXCESSES: [&str; 9] = [
-    "infinite-loop",
-    "nested-loop",
-    "memory-bomb",
-    "memory-copy-loop",
-    "handle-flood",
-    "host-call-flood",
-    "log-flood",
-    "huge-result:16",
-    "sleep-host-call",
-];
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_excess_next_door_is_borne() {
-    let data = tempfile::tempdir().unwrap();
-    let host = HostProcess::start(data.path(), &[]).await;
-    host.installed(&Neighbour::package()).await;
-    host.installed(&Package::fixture("misbehave")).await;
-    Load::run_for(PER_SECOND, Duration::from_secs(1), Neighbour::shot(&host)).await.assert_unharmed();
-    let mut figures = Vec::new();
-    let mut failures = Vec::new();
-    for excess in EXCESSES {
-        // Quiet before and after, so that a change of the machine's mood meets both.
-        let mut quiet = Load::run_for(PER_SECOND, TURN / 2, Neighbour::shot(&host)).await;
-        let loud = beside(&host, excess).await;
-        quiet.merge(Load::run_for(PER_SECOND, TURN / 2, Neighbour::shot(&host)).await);
-        quiet.assert_unharmed();
-        loud.assert_unharmed();
-        host.assert_alive().await;
-        let (alone, together) = (quiet.percentile(99.0), loud.percentile(99.0));
-        let name = excess.replace([':', '-'], "_");
-        figures.push((format!("{name}_p99_ratio"), together.as_secs_f64() / alone.as_secs_f64()));
-        figures.push((format!("{name}_p99_ms"), together.as_secs_f64() * 1_000.0));
-        if together > FLOOR.max(alone * 2) {
-            failures.push(format!("{excess}: p99 {together:?} beside it, {alone:?} alone"));
-        }
-    }
-    let figures: Vec<(&str, f64)> = figures.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    figures::write("neighbours", &figures);
-    assert!(failures.is_empty(), "{failures:#?}");
-    host.stop().await;
-}
-
-/// One caller of the excess per core, for one turn; what the neighbour saw.
-async fn beside(host: &Client, excess: &'static str) -> Seen {
-    let stop = CancellationToken::new();
-    let mut noise = JoinSet::new();
-    for _ in 0..std::thread::available_parallelism().unwrap().get() {
-        let (client, stop) = (host.clone(), stop.clone());
-        noise.spawn(async move {
-            while !stop.is_cancelled() {
-                client.act("misbehave", excess, b"").await;
-            }
-        });
-    }
-    let seen = Load::run_for(PER_SECOND, TURN, Neighbour::shot(host)).await;
-    stop.cancel();
-    noise.join_all().await;
-    seen
 }
 
 /// One looping plugin per core and two that fill memory; what the neighbour
