@@ -3,7 +3,7 @@
 use super::{Host, doubles::Doubles, request};
 use crate::{
     config::ApiConfig,
-    readiness::Readiness,
+    readiness::{HostPhase, Readiness},
     router::{Api, router},
 };
 use axum::body::Body;
@@ -33,6 +33,7 @@ async fn host(config: ApiConfig) -> Host {
     let parts = Parts { capabilities: doubles.capabilities(), state: doubles.state() };
     let runtime = Runtime::start(runtime, parts).await.unwrap();
     let (capabilities, state, tasks) = (doubles.capabilities(), doubles.state(), TaskTracker::new());
+    readiness.set(HostPhase::Ready);
     let router = router(Api { runtime, capabilities, state, readiness: readiness.clone(), tasks, config });
     Host { router, doubles, readiness }
 }
