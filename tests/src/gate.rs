@@ -12,11 +12,12 @@ pub struct Gate {
     capability: &'static str,
     open: watch::Sender<bool>,
     waiting: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Gate {
     pub fn at(capability: &'static str) -> Self {
-        Self { capability, open: watch::Sender::new(true), waiting: AtomicUsize::new(0) }
+        Self { capability, open: watch::Sender::new(true), waiting: AtomicUsize::new(0), most: AtomicUsize::new(0) }
     }
 
     pub fn close(&self) {
@@ -30,6 +31,11 @@ impl Gate {
     /// Calls that stand at the gate now.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// Calls that stood there at once at most.
+    pub fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
     }
 }
 
@@ -46,7 +52,8 @@ impl Faults for Gate {
     fn before(&self, operation: Operation) -> BoxFuture<'_, Option<Error>> {
         Box::pin(async move {
             if operation.capability == self.capability {
-                self.waiting.fetch_add(1, Ordering::SeqCst);
+                let now = self.waiting.fetch_add(1, Ordering::SeqCst) + 1;
+                self.most.fetch_max(now, Ordering::SeqCst);
                 let _waiting = Waiting(&self.waiting);
                 // The sender is ours, so this ends only with an open gate.
                 let mut open = self.open.subscribe();

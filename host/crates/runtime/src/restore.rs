@@ -69,9 +69,10 @@ impl Inner {
                 approved,
                 quarantined: stored.quarantined,
             };
+            let _publishing = self.publishing.lock().await;
             let snapshot = self.registry.snapshot();
             let generation = snapshot.generation;
-            self.registry.publish(snapshot.with(&stored.plugin, Some(slot), generation));
+            self.publish(snapshot.with(&stored.plugin, Some(slot), generation));
             self.restoring.back.fetch_add(1, Ordering::Release);
         }
     }

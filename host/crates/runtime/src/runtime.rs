@@ -14,9 +14,12 @@ use crate::{
     limits::Limits,
     loader::{CompilerConfig, GrantPolicy, Loader},
     outcome::Reply,
+    quarantine,
+    queues::QueuesConfig,
     registry::Registry,
     restore::Restoring,
     state::GuestMemory,
+    turns::Turns,
     version::Version,
     view::{Change, Restored, SlotView},
 };
@@ -43,6 +46,7 @@ pub struct RuntimeConfig {
     pub host_key: [u8; 32],
     pub component_max_bytes: usize,
     pub grants: GrantPolicy,
+    pub queues: QueuesConfig,
     /// No manifest gets more than this.
     pub limits_max: Limits,
     /// Background threads for guests that compute for long.
@@ -92,8 +96,11 @@ pub(crate) struct Inner {
     pub(crate) invoker: Invoker,
     pub(crate) registry: Registry,
     pub(crate) loader: Loader,
-    /// One change of the snapshot at a time.
-    pub(crate) changing: tokio::sync::Mutex<()>,
+    pub(crate) queues: QueuesConfig,
+    /// Held over a whole change of one plugin, guest code included.
+    pub(crate) turns: Turns,
+    /// Held while a change is stored and published; no guest code runs under it.
+    pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Loading is heavy; two at a time leave a core to the traffic.
     pub(crate) loading: Semaphore,
     pub(crate) drain_deadline: Duration,
@@ -133,14 +140,16 @@ impl Runtime {
         };
         let generation = parts.state.generation().await.map_err(StartError::State)?;
         let stored = parts.state.slots().await.map_err(StartError::State)?;
-        let (registry, mut reports) = Registry::new(generation);
+        let (registry, reports) = Registry::new(generation);
         let inner = Arc::new(Inner {
             capabilities,
             state: parts.state,
             invoker,
             registry,
             loader,
-            changing: tokio::sync::Mutex::default(),
+            queues: config.queues,
+            turns: Turns::default(),
+            publishing: tokio::sync::Mutex::default(),
             loading: Semaphore::new(2),
             drain_deadline: config.drain_deadline,
             draining: Mutex::default(),
@@ -148,15 +157,7 @@ impl Runtime {
             restoring: Restoring::of(stored),
             stop: CancellationToken::new(),
         });
-        let (watcher, stop) = (Arc::downgrade(&inner), inner.stop.clone());
-        inner.tasks.spawn(async move {
-            while let Some(Some(report)) = stop.run_until_cancelled(reports.recv()).await {
-                let Some(inner) = watcher.upgrade() else { return };
-                if let Err(error) = inner.quarantine(report).await {
-                    tracing::error!(%error, "quarantine could not be carried out");
-                }
-            }
-        });
+        inner.tasks.spawn(quarantine::watch(Arc::downgrade(&inner), reports, inner.stop.clone()));
         Ok(Self { inner, actor: "system".into() })
     }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 use axum::body::Body;
 use bytes::Bytes;
-use plinth_runtime::{CompilerConfig, EngineConfig, GrantPolicy, Parts, Runtime, RuntimeConfig};
+use plinth_runtime::{CompilerConfig, EngineConfig, GrantPolicy, Parts, QueuesConfig, Runtime, RuntimeConfig};
 use serde_json::json;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
@@ -24,6 +24,7 @@ async fn host(config: ApiConfig) -> Host {
         component_max_bytes: 1 << 20,
         limits_max: plinth_runtime::limits::Limits::ceiling(),
         grants: GrantPolicy::Approved,
+        queues: QueuesConfig::default(),
         guest_threads: 1,
         waiting: 1,
         wait: Duration::from_millis(1),
