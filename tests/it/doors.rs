@@ -2,6 +2,7 @@
 
 use plinth_tests::{Client, Gate, HostProcess, Package, TestHost, eventually, seeded};
 use rand::{Rng, rngs::StdRng};
+use reqwest::Method;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
@@ -191,5 +192,19 @@ async fn many_changes_at_once_leave_what_is_stored_and_count_one_by_one() {
     let before = host.get("/v1/plugins").await.ok();
     let host = host.restart().await;
     assert_eq!(host.get("/v1/plugins").await.ok(), before, "what answers is what is stored");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_too_large_is_always_answered() {
+    let host = TestHost::start().await;
+    host.installed(&Package::fixture("misbehave")).await;
+    for round in 0..30 {
+        for path in ["/v1/audit", "/x/misbehave/echo"] {
+            let body = vec![b' '; (2 + round % 3) << 20];
+            let request = host.request(Method::POST, path).header("content-type", "application/json").body(body);
+            host.send(request).await.assert_problem(413, "body-too-large");
+        }
+    }
     host.stop().await;
 }
