@@ -16,7 +16,7 @@ use plinth_backend::{
 };
 use plinth_capability::{Capabilities, audit::AuditLog, cache::Cache, database::Databases, queue::Queue, state::HostState};
 use plinth_resilience::Guarded;
-use plinth_runtime::{CompilerConfig, Faults, GrantPolicy, QueuesConfig, RuntimeConfig};
+use plinth_runtime::{CompilerConfig, Faults, GrantPolicy, RuntimeConfig};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 /// What was opened, and must be closed in the reverse order.
@@ -99,7 +99,7 @@ pub(crate) fn runtime_config(config: &HostConfig, program: PathBuf, faults: Opti
         host_key: host_key::load_or_make(&config.data.join("host.key"))?,
         component_max_bytes: plugins.component_max_bytes,
         grants,
-        queues: QueuesConfig::default(),
+        queues: config.queue.settings(),
         limits_max: plugins.limits_max,
         guest_threads: if plugins.guest_threads == 0 { cores } else { plugins.guest_threads },
         waiting: plugins.waiting,
