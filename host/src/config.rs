@@ -2,9 +2,11 @@
 
 use plinth_api::{ApiConfig, ConfigError as ApiConfigError};
 use plinth_backend::{Durability, cache::MemoryCacheConfig};
-use plinth_capability::name::PluginName;
+use plinth_capability::name::{PluginName, QueueName};
 use plinth_resilience::Policy;
-use plinth_runtime::{EngineConfig, limits::Limits, manifest::GrantRequests};
+use plinth_runtime::{
+    EngineConfig, QueueOverride, QueueSettingError, QueueSettings, QueuesConfig, limits::Limits, manifest::GrantRequests,
+};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -63,7 +65,18 @@ pub enum CacheConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "backend", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum QueueConfig {
-    Embedded(EmbeddedConfig),
+    Embedded(EmbeddedQueueConfig),
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct EmbeddedQueueConfig {
+    /// As for the audit log: of a publish.
+    pub durability: Durability,
+    /// Of every queue, but for what is said of it below.
+    pub settings: QueueSettings,
+    /// By the full name of the queue.
+    pub queues: BTreeMap<QueueName, QueueOverride>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -129,7 +142,7 @@ impl Default for HostConfig {
             engine: EngineConfig::default(),
             plugins: PluginsConfig::default(),
             cache: CacheConfig::Memory(MemoryCacheConfig::default()),
-            queue: QueueConfig::Embedded(EmbeddedConfig::default()),
+            queue: QueueConfig::Embedded(EmbeddedQueueConfig::default()),
             database: DatabaseConfig::Sqlite(SqliteConfig::default()),
             audit: AuditConfig::Sqlite(EmbeddedConfig::default()),
             secrets: SecretsConfig::default(),
@@ -180,6 +193,8 @@ pub enum ConfigError {
     Environment { name: &'static str, value: String, what: &'static str },
     #[error(transparent)]
     Api(#[from] ApiConfigError),
+    #[error(transparent)]
+    Queue(#[from] QueueSettingError),
     #[error("{0} must not be zero")]
     Zero(&'static str),
 }
@@ -217,6 +232,7 @@ impl HostConfig {
     /// What no single setting can tell.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.api.check()?;
+        self.queue.settings().check()?;
         let PluginsConfig { component_max_bytes, compile_memory_bytes, compile_timeout_ms, .. } = self.plugins;
         for (name, value) in [
             ("engine.instances", u64::from(self.engine.instances)),
@@ -233,6 +249,14 @@ impl HostConfig {
             }
         }
         Ok(())
+    }
+}
+
+impl QueueConfig {
+    /// What holds for queues whichever backend keeps them.
+    pub(crate) fn settings(&self) -> QueuesConfig {
+        let Self::Embedded(EmbeddedQueueConfig { durability: _, settings, queues }) = self;
+        QueuesConfig { settings: *settings, queues: queues.clone() }
     }
 }
 

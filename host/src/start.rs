@@ -2,11 +2,12 @@
 
 use crate::{config::HostConfig, consumer, scheduler, wiring};
 use plinth_api::{Api, ApiConfig, HostPhase, Readiness};
-use plinth_capability::Capabilities;
+use plinth_capability::{Capabilities, queue::Queue, state::HostState};
 use plinth_runtime::{Faults, Parts, Runtime};
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
+    task::{JoinError, JoinHandle},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -35,6 +36,8 @@ pub enum StartError {
     Listen(SocketAddr, #[source] io::Error),
     #[error("the runtime could not be started")]
     Runtime(#[from] plinth_runtime::StartError),
+    #[error("bringing back the plugins ended half-way")]
+    Restore(#[source] JoinError),
 }
 
 /// What a test may put in place of what a host finds by itself.
@@ -64,13 +67,16 @@ pub struct RunningHost {
     stop_serving: CancellationToken,
     serving: TaskTracker,
     tasks: TaskTracker,
+    /// Until it is known to have ended.
+    restoring: Option<JoinHandle<()>>,
     backends: Backends,
     limit: StopLimit,
     /// Locked for as long as the host uses its data folder.
     _lock: std::fs::File,
 }
 
-/// Opens the backends, brings back the plugins, and serves.
+/// Opens the backends and serves; the plugins are brought back meanwhile, see
+/// [`RunningHost::ready`].
 pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHost, StartError> {
     config.check()?;
     let lock = take_data(&config.data)?;
@@ -103,13 +109,54 @@ pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHo
             Err(error) => tracing::error!(%error, "serving ended"),
         }
     });
-    let queue = backends.capabilities.queue.clone();
-    tasks.spawn(consumer::run(runtime.clone(), queue, tasks.clone(), stop.clone()));
-    tasks.spawn(scheduler::run(runtime.clone(), backends.state(), tasks.clone(), stop.clone()));
-    readiness.set(HostPhase::Ready);
+    let triggers = Triggers {
+        runtime: runtime.clone(),
+        queue: backends.capabilities.queue.clone(),
+        state: backends.state(),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
+    let ready = readiness.clone();
+    let restoring = Some(tasks.spawn(async move {
+        // Told to stop, it leaves the rest for the next start.
+        if triggers.stop.run_until_cancelled(triggers.runtime.restore()).await.is_some() {
+            tracing::info!(%address, generation = triggers.runtime.generation(), "host ready");
+            triggers.start();
+            ready.set(HostPhase::Ready);
+        }
+    }));
     let capabilities = backends.capabilities.clone();
-    tracing::info!(%address, generation = runtime.generation(), "host ready");
-    Ok(RunningHost { runtime, capabilities, address, readiness, stop, stop_serving, serving, tasks, backends, limit, _lock: lock })
+    Ok(RunningHost {
+        runtime,
+        capabilities,
+        address,
+        readiness,
+        stop,
+        stop_serving,
+        serving,
+        tasks,
+        restoring,
+        backends,
+        limit,
+        _lock: lock,
+    })
+}
+
+/// What calls hooks without being asked over HTTP.
+struct Triggers {
+    runtime: Runtime,
+    queue: Arc<dyn Queue>,
+    state: Arc<dyn HostState>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Triggers {
+    fn start(self) {
+        let Self { runtime, queue, state, tasks, stop } = self;
+        tasks.spawn(consumer::run(runtime.clone(), queue, tasks.clone(), stop.clone()));
+        tasks.spawn(scheduler::run(runtime, state, tasks.clone(), stop));
+    }
 }
 
 /// Two hosts in one data folder would both believe to be the only writer.
@@ -160,10 +207,25 @@ impl RunningHost {
         format!("http://{}", self.address)
     }
 
+    /// Returns when all that was installed is back; at once if the host was
+    /// told to stop before. Cancel safe.
+    pub async fn ready(&mut self) -> Result<(), StartError> {
+        if let Some(restoring) = &mut self.restoring {
+            let ended = restoring.await;
+            self.restoring = None;
+            ended.map_err(StartError::Restore)?;
+        }
+        Ok(())
+    }
+
     /// Not ready → no new requests, those in flight end → consumers settle what
     /// they hold → drains end → outboxes are emptied and files closed. Each
     /// stage gets what the earlier ones left of `stop-ms`.
     pub async fn stop(self) {
+        if self.readiness.phase() == HostPhase::Starting {
+            // Nothing is in hand yet that would have to be settled first.
+            self.stop.cancel();
+        }
         self.readiness.set(HostPhase::Stopping);
         self.stop_serving.cancel();
         self.serving.close();

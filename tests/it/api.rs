@@ -53,14 +53,6 @@ async fn every_refusal_is_a_problem() {
     for (answer, status, code) in rows {
         answer.assert_problem(status, code);
     }
-    // The host answers before it has read the body and then closes. A client
-    // that is still writing may see the end of the connection first.
-    let large = eventually("an answer to a body too large", async || {
-        let request = host.request(Method::POST, "/v1/audit").header("content-type", "application/json").body(vec![b' '; 2 << 20]);
-        host.try_send(request).await.ok()
-    })
-    .await;
-    large.assert_problem(413, "body-too-large");
     host.stop().await;
 }
 

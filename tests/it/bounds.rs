@@ -9,6 +9,23 @@ fn misbehave() -> Package {
     Package::fixture("misbehave")
 }
 
+/// What the operator says of queues holds for those that plugins take from.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queues_are_as_the_operator_set_them() {
+    let config = "[queue]\nbackend = 'embedded'\n[queue.settings]\nmax-attempts = 2\nbackoff-ms = 1\n[queue.queues]\nmisbehave = { max-attempts = 3 }";
+    let host = TestHost::with(config).await;
+    host.installed(&misbehave()).await;
+    let host = host.restart().await;
+    let event = host.event("misbehave.event", "1", "trap", &json!({})).await;
+    let task = json!({"payload": 1, "routing_key": "trap", "message_id": "task-1"});
+    assert_eq!(host.post("/v1/tasks/misbehave", &task).await.status, 202);
+    for (queue, id, attempts) in [("events/misbehave", event.as_str(), 2), ("misbehave", "task-1", 3)] {
+        let dead = host.dead_letter(queue, id).await;
+        assert_eq!((&dead["reason"], &dead["attempts"]), (&json!("attempts-exhausted"), &json!(attempts)), "{queue}: {dead}");
+    }
+    host.stop().await;
+}
+
 /// Lines of /metrics that name this plugin version.
 async fn series(host: &TestHost, version: &str) -> usize {
     let text = host.get("/metrics").await.text();

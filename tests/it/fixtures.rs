@@ -28,6 +28,7 @@ const FIXTURES: &[(&str, Expect)] = &[
             &["limits.memory-bytes", "limits.cpu-ms", "limits.wall-ms", "limits.host-calls", "limits.concurrency"],
         ),
     ),
+    ("misbehave-slow-start", Refused(422, "probe-failed", &["lifecycle.activate", "hit a limit", "CPU"])),
     ("newer-hook", Refused(422, "preflight-failed", &["exports plinth:hooks/health@2.0.0", "this host calls 1.0.0"])),
     ("newer-minor", Refused(422, "preflight-failed", &["plinth:context@1.9.0", "now-ns", "Update the host, or rebuild"])),
     ("newer-minor-usable", Loads("built against plinth:context/clock@1.9.0")),

@@ -12,6 +12,8 @@ mod bounds;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod hooks;

@@ -1,7 +1,7 @@
 //! A host in this process, on a free port and a folder of its own.
 
-use crate::{Client, binary};
-use plinth::{HostConfig, Overrides, RunningHost};
+use crate::{Client, Gate, binary};
+use plinth::{HostConfig, Overrides, RunningHost, runtime::Faults};
 use std::{ops::Deref, path::Path, sync::Arc};
 use tempfile::TempDir;
 use toml::{Table, Value};
@@ -26,6 +26,7 @@ pub struct TestHost {
     pub running: RunningHost,
     data: Arc<TempDir>,
     config: String,
+    gate: Option<Arc<Gate>>,
     client: Client,
 }
 
@@ -36,15 +37,32 @@ impl TestHost {
 
     /// `config` goes over what tests need, table by table.
     pub async fn with(config: &str) -> Self {
-        Self::on(Arc::new(tempfile::tempdir().expect("a folder")), config).await
+        let mut host = Self::starting(Arc::new(tempfile::tempdir().expect("a folder")), config, None).await;
+        host.ready().await;
+        host
     }
 
-    async fn on(data: Arc<TempDir>, config: &str) -> Self {
+    /// Whose plugins' capability calls pass the gate first.
+    pub async fn behind(gate: &Arc<Gate>) -> Self {
+        let data = Arc::new(tempfile::tempdir().expect("a folder"));
+        let mut host = Self::starting(data, "", Some(gate.clone())).await;
+        host.ready().await;
+        host
+    }
+
+    /// Serves, and may still be bringing back its plugins.
+    async fn starting(data: Arc<TempDir>, config: &str, gate: Option<Arc<Gate>>) -> Self {
         let parsed = HostConfig::parse(&merged(data.path(), config)).unwrap_or_else(|e| panic!("{e}"));
-        let overrides = Overrides { compiler: Some(binary()), ..Overrides::default() };
+        let faults = gate.clone().map(|gate| gate as Arc<dyn Faults>);
+        let overrides = Overrides { compiler: Some(binary()), faults };
         let running = plinth::start(parsed, overrides).await.unwrap_or_else(|e| panic!("the host did not start: {e:?}"));
         let client = Client::new(&running.url());
-        Self { running, data, config: config.to_owned(), client }
+        Self { running, data, config: config.to_owned(), gate, client }
+    }
+
+    /// Waits until all that was installed is back.
+    pub async fn ready(&mut self) {
+        self.running.ready().await.unwrap_or_else(|e| panic!("the host did not become ready: {e:?}"));
     }
 
     /// Stops and starts on the same data.
@@ -54,10 +72,17 @@ impl TestHost {
 
     /// As `restart`; `between` finds the data folder at rest.
     pub async fn restart_after(self, between: impl FnOnce(&Path)) -> Self {
-        let (data, config) = (self.data.clone(), self.config.clone());
+        let mut host = self.restarting(between).await;
+        host.ready().await;
+        host
+    }
+
+    /// As `restart_after`, without waiting for the plugins.
+    pub async fn restarting(self, between: impl FnOnce(&Path)) -> Self {
+        let (data, config, gate) = (self.data.clone(), self.config.clone(), self.gate.clone());
         self.running.stop().await;
         between(data.path());
-        Self::on(data, &config).await
+        Self::starting(data, &config, gate).await
     }
 
     /// Declares a queue, or changes its settings, which keeps it when a plugin asks for it later.

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod exposition;
 pub mod figures;
+pub mod gate;
 pub mod host;
 pub mod load;
 pub mod package;
@@ -15,6 +16,7 @@ pub mod process;
 pub mod wait;
 
 pub use client::{Answer, Client};
+pub use gate::Gate;
 pub use host::TestHost;
 pub use load::{Load, Neighbour};
 pub use package::Package;

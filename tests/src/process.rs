@@ -13,6 +13,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
+const STARTING: &str = "plinth: starting on ";
 const READY: &str = "plinth: ready on ";
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -30,13 +31,22 @@ pub struct HostProcess {
     /// Kept, because a host that cannot print would stop.
     _stdout: Lines<BufReader<ChildStdout>>,
     client: Client,
-    /// From the start of the process to its first words.
+    /// From the start of the process to the words waited for.
     pub ready_after: Duration,
 }
 
 impl HostProcess {
-    /// `plinth serve` in a data folder, with further arguments.
+    /// `plinth serve` in a data folder, with further arguments, until it is ready.
     pub async fn start(data: &Path, arguments: &[&str]) -> Self {
+        Self::start_until(READY, data, arguments).await
+    }
+
+    /// As `start`, until it serves; its plugins may not be back yet.
+    pub async fn starting(data: &Path, arguments: &[&str]) -> Self {
+        Self::start_until(STARTING, data, arguments).await
+    }
+
+    async fn start_until(words: &str, data: &Path, arguments: &[&str]) -> Self {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("host.log")).expect("a log");
         let mut command = Command::new(binary());
         command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]).args(arguments);
@@ -46,13 +56,13 @@ impl HostProcess {
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let url = tokio::time::timeout(READY_WITHIN, async {
             while let Some(line) = stdout.next_line().await.expect("text") {
-                if let Some(url) = line.strip_prefix(READY) {
+                if let Some(url) = line.strip_prefix(words) {
                     return url.trim().to_owned();
                 }
             }
-            panic!("the host ended before it was ready; its log:\n{}", last_lines(data))
+            panic!("the host ended before it said so; its log:\n{}", last_lines(data))
         });
-        let url = url.await.unwrap_or_else(|_| panic!("the host was not ready in time; its log:\n{}", last_lines(data)));
+        let url = url.await.unwrap_or_else(|_| panic!("the host did not say `{words}` in time; its log:\n{}", last_lines(data)));
         Self { child, _stdout: stdout, client: Client::new(&url), ready_after: began.elapsed() }
     }
 
@@ -67,11 +77,13 @@ impl HostProcess {
         self.child.wait().await.expect("a killed child ends");
     }
 
-    /// SIGTERM, and the exit must be a good one.
-    pub async fn stop(mut self) {
+    /// SIGTERM, and the exit must be a good one. How long it took.
+    pub async fn stop(mut self) -> Duration {
+        let told = Instant::now();
         kill_process(self.pid(), Signal::TERM).expect("our own child can be told");
         let status = self.child.wait().await.expect("a child ends");
         assert!(status.success(), "the host did not stop well: {status}");
+        told.elapsed()
     }
 
     /// Bytes of memory that are its own and resident.

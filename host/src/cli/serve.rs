@@ -44,8 +44,8 @@ async fn serve(config: HostConfig) -> Done {
     let failed = |e: std::io::Error| Complaint::failed(e.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    // Bringing back plugins may take seconds. What start() has done by then
-    // is dropped as by a crash, which every file it opened is made for.
+    // Opening files may mean recovering them. What start() has done by then is
+    // dropped as by a crash, which every file it opened is made for.
     let started = tokio::select! {
         started = start(config, Overrides::default()) => Some(started),
         _ = terminate.recv() => None,
@@ -55,9 +55,16 @@ async fn serve(config: HostConfig) -> Done {
         tracing::info!("stopped while starting");
         return Ok(());
     };
-    let host = started.map_err(|e| Complaint::failed(chain(&e)))?;
-    println!("plinth: ready on {}", host.url());
+    let mut host = started.map_err(|e| Complaint::failed(chain(&e)))?;
+    println!("plinth: starting on {}", host.url());
+    let url = host.url();
+    let until_told = async {
+        host.ready().await.map_err(|e| Complaint::failed(chain(&e)))?;
+        println!("plinth: ready on {url}");
+        std::future::pending::<Done>().await
+    };
     tokio::select! {
+        failed = until_told => return failed,
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -52,14 +52,14 @@ impl Server {
             .spawn()
             .context("could not start a server")?;
         let stdout = child.stdout.take().context("the server has no stdout")?;
-        let mut line = String::new();
-        let read = BufReader::new(stdout).read_line(&mut line);
-        let address = line.trim().strip_prefix(READY).and_then(|address| address.parse().ok());
+        let mut lines = BufReader::new(stdout).lines();
+        // A host says that it is starting first.
+        let address = lines.by_ref().map_while(Result::ok).find_map(|line| line.trim().strip_prefix(READY)?.parse().ok());
         match address {
             Some(address) => Ok(Self { child, address, _folder: None }),
             None => {
                 let _ = child.kill();
-                bail!("the server {args:?} did not start: it said {line:?} ({read:?})")
+                bail!("the server {args:?} ended before it was ready")
             }
         }
     }

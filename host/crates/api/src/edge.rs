@@ -9,6 +9,7 @@ use crate::{
     error::{ApiError, Result},
     meter::Meter,
     problem::{self, PROBLEM_JSON},
+    readiness::{HostPhase, Readiness},
     request_id::{RequestId, RequestIds, X_REQUEST_ID},
 };
 use axum::{
@@ -35,6 +36,8 @@ use tower::{Layer, Service, ServiceExt};
 pub(crate) enum Zone {
     /// Asked by an orchestrator: always answered, whoever asks.
     Probe,
+    /// As `Api`, also while the host is starting: for those who watch it.
+    Watch,
     /// The host's own routes.
     Api,
     /// Loading plugins, which may take long.
@@ -54,6 +57,7 @@ pub(crate) struct Edge {
     auth: Auth,
     ids: RequestIds,
     meter: Meter,
+    readiness: Readiness,
     in_flight: AtomicUsize,
     max_in_flight: usize,
     request_timeout: Duration,
@@ -61,11 +65,12 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    pub(crate) fn new(config: &ApiConfig, metrics: &Arc<dyn Metrics>) -> Self {
+    pub(crate) fn new(config: &ApiConfig, metrics: &Arc<dyn Metrics>, readiness: Readiness) -> Self {
         Self {
             auth: Auth::new(config),
             ids: RequestIds::new(),
             meter: Meter::new(Arc::clone(metrics)),
+            readiness,
             in_flight: AtomicUsize::new(0),
             max_in_flight: config.max_in_flight,
             request_timeout: config.request_timeout(),
@@ -105,13 +110,18 @@ impl Edge {
         if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.max_in_flight {
             return Err(ApiError::new(problem::OVERLOADED, format!("{} requests are being served already", self.max_in_flight)));
         }
-        Ok((self.auth.caller(request)?, Some(in_flight)))
+        let caller = self.auth.caller(request)?;
+        // One door for all: half of the plugins would be no host to speak to.
+        if zone != Zone::Watch && self.readiness.phase() == HostPhase::Starting {
+            return Err(ApiError::new(problem::STARTING, "not every plugin is back yet"));
+        }
+        Ok((caller, Some(in_flight)))
     }
 
     async fn in_time(&self, zone: Zone, call: impl Future<Output = Response>) -> Response {
         let limit = match zone {
             Zone::Hook => return call.await,
-            Zone::Probe | Zone::Api => self.request_timeout,
+            Zone::Probe | Zone::Watch | Zone::Api => self.request_timeout,
             Zone::Load => self.load_timeout,
         };
         tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
@@ -127,7 +137,9 @@ impl Edge {
             (status.as_u16(), u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), request_id.as_str());
         match (status, zone) {
             (500.., _) => tracing::warn!(%method, route, status, elapsed_us, request_id, "request answered"),
-            (_, Zone::Probe | Zone::Hook) => tracing::debug!(%method, route, status, elapsed_us, request_id, "request answered"),
+            (_, Zone::Probe | Zone::Watch | Zone::Hook) => {
+                tracing::debug!(%method, route, status, elapsed_us, request_id, "request answered")
+            }
             (_, Zone::Api | Zone::Load) => tracing::info!(%method, route, status, elapsed_us, request_id, "request answered"),
         }
     }

@@ -12,6 +12,7 @@ mod edge;
 mod error;
 mod event_json;
 mod extract;
+mod linger;
 mod meter;
 mod openapi;
 mod problem;

@@ -83,6 +83,7 @@ kinds! {
     PRECONDITION_FAILED = PRECONDITION_FAILED "precondition-failed" "The condition does not hold";
     BODY_TIMEOUT = REQUEST_TIMEOUT "body-timeout" "The body took too long to arrive";
     REQUEST_TIMEOUT = GATEWAY_TIMEOUT "request-timeout" "The request took too long";
+    STARTING = SERVICE_UNAVAILABLE "starting" "The host is bringing its plugins back";
     OVERLOADED = SERVICE_UNAVAILABLE "overloaded" "The host has too many requests at once";
     // capabilities
     NOT_FOUND = NOT_FOUND "not-found" "There is no such thing";

@@ -1,6 +1,10 @@
 //! Whether the host should be sent traffic, and what its backends say when asked.
 
 use plinth_capability::{Capabilities, state::HostState};
+use plinth_runtime::{
+    Runtime,
+    view::{Restored, SlotView},
+};
 use serde::Serialize;
 use std::{
     sync::{
@@ -20,9 +24,9 @@ const KEEP: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostPhase {
-    Starting,
-    Ready,
-    Stopping,
+    Starting = 0,
+    Ready = 1,
+    Stopping = 2,
 }
 
 /// Shared by the host, which sets it, and the API, which tells it.
@@ -35,13 +39,10 @@ impl Readiness {
         Self::default()
     }
 
+    /// Phases only follow each other: a host that was told to stop while it
+    /// started does not become ready.
     pub fn set(&self, phase: HostPhase) {
-        let value = match phase {
-            HostPhase::Starting => 0,
-            HostPhase::Ready => 1,
-            HostPhase::Stopping => 2,
-        };
-        self.0.store(value, Ordering::Release);
+        self.0.fetch_max(phase as u8, Ordering::AcqRel);
     }
 
     pub fn phase(&self) -> HostPhase {
@@ -50,6 +51,22 @@ impl Readiness {
             1 => HostPhase::Ready,
             _ => HostPhase::Stopping,
         }
+    }
+}
+
+/// What the probes ask about plugins; a trait, so that they need no runtime.
+pub(crate) trait Plugged: Send + Sync {
+    fn slots(&self) -> Vec<SlotView>;
+    fn restored(&self) -> Restored;
+}
+
+impl Plugged for Runtime {
+    fn slots(&self) -> Vec<SlotView> {
+        self.slots()
+    }
+
+    fn restored(&self) -> Restored {
+        self.restored()
     }
 }
 

@@ -6,13 +6,13 @@ use crate::{
     error::ApiError,
     openapi::{self, Rendered},
     problem,
-    readiness::{Prober, Readiness},
+    readiness::{Plugged, Prober, Readiness},
     routes::{self, Plugins, audit, cache, cache_bulk, decisions, events, health, hooks::Hooks, metrics, plugins, queues, tasks},
 };
 use axum::{Router, extract::DefaultBodyLimit, routing::any_service};
 use http::{Method, Uri};
 use plinth_capability::{Capabilities, state::HostState};
-use plinth_runtime::{Runtime, view::SlotView};
+use plinth_runtime::Runtime;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -31,13 +31,10 @@ pub struct Api {
 
 pub fn router(api: Api) -> Router {
     let Api { runtime, capabilities, state, readiness, tasks, config } = api;
-    let edge = Arc::new(Edge::new(&config, &capabilities.metrics));
-    let slots = {
-        let runtime = runtime.clone();
-        Arc::new(move || runtime.slots())
-    };
+    let edge = Arc::new(Edge::new(&config, &capabilities.metrics, readiness.clone()));
+    let plugged = Arc::new(runtime.clone());
     let plugins = Plugins { runtime, tasks };
-    let host = host_router(&edge, capabilities, state, readiness, slots, &config);
+    let host = host_router(&edge, capabilities, state, readiness, plugged, &config);
     host.merge(plugin_router(&edge, plugins, &config)).fallback_service(not_found(&edge))
 }
 
@@ -47,13 +44,20 @@ pub(crate) fn host_router(
     capabilities: Capabilities,
     state: Arc<dyn HostState>,
     readiness: Readiness,
-    slots: Arc<dyn Fn() -> Vec<SlotView> + Send + Sync>,
+    plugged: Arc<dyn Plugged>,
     config: &ApiConfig,
 ) -> Router {
     let prober = Arc::new(Prober::new(capabilities.clone(), state));
-    let probes = health::routes().with_state(health::Health { readiness, prober, slots });
-    let own = capability_routes().with_state(Arc::new(capabilities)).merge(openapi::routes().with_state(Rendered::new()));
-    zone(edge, Zone::Probe, config.body_bytes, probes).merge(zone(edge, Zone::Api, config.body_bytes, own))
+    let probes = health::routes().with_state(health::Health { readiness, prober, plugged });
+    let capabilities = Arc::new(capabilities);
+    let watch = metrics::watch_routes().with_state(Arc::clone(&capabilities));
+    let own = capability_routes().with_state(capabilities).merge(openapi::routes().with_state(Rendered::new()));
+    zone(edge, Zone::Probe, config.body_bytes, probes).merge(zone(edge, Zone::Watch, config.body_bytes, watch)).merge(zone(
+        edge,
+        Zone::Api,
+        config.body_bytes,
+        own,
+    ))
 }
 
 fn plugin_router(edge: &Arc<Edge>, state: Plugins, config: &ApiConfig) -> Router {
@@ -79,6 +83,7 @@ pub(crate) fn documented_routes() -> utoipa::openapi::OpenApi {
     let mut document = capability_routes().into_openapi();
     for more in [
         health::routes().into_openapi(),
+        metrics::watch_routes().into_openapi(),
         plugins::routes().into_openapi(),
         plugins::load_routes().into_openapi(),
         decisions::routes().into_openapi(),

@@ -1,7 +1,12 @@
 //! Accepts connections and serves them until told to stop, then lets requests in flight end.
 
-use crate::config::ApiConfig;
-use axum::Router;
+use crate::{
+    config::ApiConfig,
+    linger::{LINGER_TIMES, Lingering, Unread},
+};
+use axum::{Router, response::Response};
+use http::{HeaderValue, Request, Version, header};
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -14,6 +19,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
 
 /// Client-controlled: bytes of a request's head.
 const HEAD_BYTES: usize = 64 << 10;
@@ -35,6 +41,8 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
     let server = Arc::new(builder(&config));
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
+    // A connection does not know which route refused, so the larger limit counts.
+    let linger = config.body_bytes.max(config.component_bytes).saturating_mul(LINGER_TIMES);
     let room = Arc::new(Semaphore::new(config.max_connections));
     loop {
         let accepted = tokio::select! {
@@ -43,7 +51,9 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
             accepted = accept(&listener, &room) => accepted,
         };
         let Some((stream, place)) = accepted else { continue };
-        let connection = connection(Arc::clone(&server), stream, router.clone(), shutdown.child_token());
+        let unread = Unread::default();
+        let stream = Lingering::new(stream, unread.clone(), linger);
+        let connection = connection(Arc::clone(&server), stream, unread, router.clone(), shutdown.child_token());
         let cut = cut.child_token();
         connections.spawn(async move {
             let _place = place;
@@ -97,9 +107,29 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStr
     }
 }
 
-async fn connection(server: Arc<auto::Builder<TokioExecutor>>, stream: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn connection(
+    server: Arc<auto::Builder<TokioExecutor>>,
+    stream: Lingering<TcpStream>,
+    unread: Unread,
+    router: Router,
+    shutdown: CancellationToken,
+) {
     let opened = Instant::now();
-    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let left = unread.clone();
+    let service = router
+        .map_request(move |request: Request<Incoming>| {
+            // A stream of HTTP/2 ends by itself, without the connection.
+            let unread = if request.version() < Version::HTTP_2 { unread.clone() } else { Unread::default() };
+            request.map(|body| unread.watch(body))
+        })
+        .map_response(move |mut response: Response| {
+            if left.is_set() {
+                // What comes next on this connection is thrown away, so nobody may send a request there.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        });
+    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {

@@ -1,4 +1,9 @@
-//! Install, swap, roll back, remove: one change at a time, probed before and stored before it is seen.
+//! Install, swap, roll back, remove: probed before and stored before it is seen.
+//!
+//! A change holds its plugin's turn from its first look at the slot to its end,
+//! also while guest code runs. Storing and publishing happen under one lock for
+//! all plugins, which no guest runs under: it assigns the generation and builds
+//! the next snapshot from the one that is there by then.
 
 use crate::{
     LoadError, Package,
@@ -6,17 +11,14 @@ use crate::{
     hooks,
     invoke::Call,
     loader::Loaded,
-    metrics::{GENERATION, QUARANTINES, SWAP_KINDS, SWAPS, VersionMeters},
-    registry::{QUARANTINED_MAX, Slot, Snapshot, TrapReport},
+    metrics::{GENERATION, SWAP_KINDS, SWAPS, VersionMeters},
+    registry::{Slot, Snapshot},
     runtime::Inner,
     version::Version,
     view::{Change, SlotState},
 };
-use plinth_capability::{
-    name::{PluginName, QueueName},
-    queue::QueueSpec,
-    state::StoredVersion,
-};
+use bytes::Bytes;
+use plinth_capability::{name::PluginName, state::StoredVersion};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -24,12 +26,10 @@ use std::{
 
 /// A version that takes longer to say goodbye is not waited for.
 const DEACTIVATE_MAX: Duration = Duration::from_secs(10);
-/// What a delivery may take beyond the plugin's own times: the host's line and settling.
-const LEASE_MARGIN_MS: u64 = 10_000;
 
 /// What a change did to a slot, as a metric label and a log word.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
     Install,
     Swap,
     RollBack,
@@ -62,9 +62,8 @@ impl Inner {
 
     async fn publish_loaded(self: &Arc<Self>, package: &Package, loaded: &Loaded, began: Instant) -> Result<Change, LoadError> {
         let manifest = &loaded.version.manifest;
-        let _turn = self.changing.lock().await;
-        let snapshot = self.registry.snapshot();
-        let current = snapshot.slots.get(&manifest.name).cloned();
+        let _turn = self.turns.of(&manifest.name).await;
+        let current = self.registry.snapshot().slots.get(&manifest.name).cloned();
         if let Some(slot) = &current {
             refuse_same(slot, &loaded.version)?;
         }
@@ -72,9 +71,10 @@ impl Inner {
         let from = current.as_ref().and_then(|slot| slot.active.as_ref()).map(|v| v.info.version.clone());
         let cause = from.clone().map_or(ActivationCause::Start, |from| ActivationCause::Upgrade { from });
         self.loader.probe(&self.invoker, &version, cause).await?;
-        let slot = Slot {
+        let kind = if current.is_some() { Kind::Swap } else { Kind::Install };
+        let slot = |generation| Slot {
             plugin: manifest.name.clone(),
-            generation: snapshot.generation + 1,
+            generation,
             approved: version.manifest.grants.clone(),
             previous: current.as_ref().and_then(|slot| slot.active.clone()),
             stored_previous: current.as_ref().filter(|slot| slot.active.is_some()).map(|slot| slot.stored.clone()),
@@ -84,24 +84,8 @@ impl Inner {
             reason: None,
             quarantined: current.as_ref().map(|slot| slot.quarantined.clone()).unwrap_or_default(),
         };
-        self.keep_component(&slot.stored.digest, package).await?;
-        let kind = if current.is_some() { Kind::Swap } else { Kind::Install };
-        self.change(&snapshot, slot, kind).await?;
-        Ok(self.told(loaded, from, began))
-    }
-
-    fn told(&self, loaded: &Loaded, replaced: Option<String>, began: Instant) -> Change {
-        let info = &loaded.version.info;
-        Change {
-            plugin: info.plugin.clone(),
-            version: info.version.clone(),
-            digest: info.digest.clone(),
-            generation: self.registry.snapshot().generation,
-            replaced,
-            notices: loaded.notices.clone(),
-            elapsed_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-            compile_cached: loaded.compile_cached,
-        }
+        let generation = self.change(&manifest.name, Some(&package.component), kind, slot).await?;
+        Ok(told(loaded, generation, from, began))
     }
 
     pub(crate) async fn load(&self, package: &Package, plugin: &PluginName) -> Result<Loaded, LoadError> {
@@ -110,17 +94,13 @@ impl Inner {
         self.loader.load(package, &approved).await
     }
 
-    async fn keep_component(&self, digest: &str, package: &Package) -> Result<(), LoadError> {
-        self.state.put_component(digest, &package.component).await.map_err(LoadError::State)
-    }
-
     /// Back to the previous version, which is still compiled.
     pub(crate) async fn roll_back(self: &Arc<Self>, plugin: &PluginName) -> Result<Change, LoadError> {
-        let _turn = self.changing.lock().await;
+        let _turn = self.turns.of(plugin).await;
         self.back(plugin).await
     }
 
-    /// The caller holds the lock of changes.
+    /// The caller holds the plugin's turn.
     async fn back(self: &Arc<Self>, plugin: &PluginName) -> Result<Change, LoadError> {
         let began = Instant::now();
         let snapshot = self.registry.snapshot();
@@ -128,34 +108,34 @@ impl Inner {
         let version = slot.previous.clone().ok_or(LoadError::NoPrevious)?;
         let from = slot.stored.version.clone();
         self.loader.activate(&self.invoker, &version, ActivationCause::Rollback { from: from.clone() }).await?;
-        let back = Slot {
+        let active = version.clone();
+        let back = |generation| Slot {
             plugin: plugin.clone(),
-            generation: snapshot.generation + 1,
+            generation,
             approved: slot.approved.clone(),
-            stored: version.stored.clone(),
+            stored: active.stored.clone(),
             stored_previous: Some(slot.stored.clone()),
             previous: slot.active.clone(),
-            active: Some(version.clone()),
+            active: Some(active),
             state: SlotState::Live,
             reason: None,
             quarantined: slot.quarantined.clone(),
         };
-        self.change(&snapshot, back, Kind::RollBack).await?;
-        let loaded = Loaded { version, notices: Vec::new(), compile_cached: true };
-        Ok(self.told(&loaded, Some(from), began))
+        let generation = self.change(plugin, None, Kind::RollBack, back).await?;
+        Ok(told(&Loaded { version, notices: Vec::new(), compile_cached: true }, generation, Some(from), began))
     }
 
     /// Activates a stored version by its version or digest.
     pub(crate) async fn swap_to(self: &Arc<Self>, plugin: &PluginName, wanted: &str) -> Result<Change, LoadError> {
         // Held while looking, so that what is looked at is what is changed.
-        let _turn = self.changing.lock().await;
+        let _turn = self.turns.of(plugin).await;
         let snapshot = self.registry.snapshot();
         let slot = snapshot.slots.get(plugin).ok_or_else(|| LoadError::NoSuchPlugin(plugin.clone()))?;
         let is = |stored: &StoredVersion| stored.version == wanted || stored.digest == wanted;
         if is(&slot.stored) && slot.active.is_some() {
             let version = slot.active.clone().ok_or(LoadError::NoPrevious)?;
             let notices = vec!["this version is active already".to_owned()];
-            return Ok(self.told(&Loaded { version, notices, compile_cached: true }, None, Instant::now()));
+            return Ok(told(&Loaded { version, notices, compile_cached: true }, slot.generation, None, Instant::now()));
         }
         match slot.stored_previous.as_ref().is_some_and(is) {
             true => self.back(plugin).await,
@@ -164,13 +144,14 @@ impl Inner {
     }
 
     pub(crate) async fn remove(self: &Arc<Self>, plugin: &PluginName) -> Result<u64, LoadError> {
-        let _turn = self.changing.lock().await;
+        let _turn = self.turns.of(plugin).await;
+        let slot = self.registry.snapshot().slots.get(plugin).cloned().ok_or_else(|| LoadError::NoSuchPlugin(plugin.clone()))?;
+        let publishing = self.publishing.lock().await;
         let snapshot = self.registry.snapshot();
-        let slot = snapshot.slots.get(plugin).ok_or_else(|| LoadError::NoSuchPlugin(plugin.clone()))?.clone();
         let generation = snapshot.generation + 1;
         self.state.remove_slot(plugin, generation).await.map_err(LoadError::State)?;
-        self.registry.publish(snapshot.with(plugin, None, generation));
-        self.capabilities.metrics.instrument(&GENERATION, &[]).set(generation as f64);
+        self.publish(snapshot.with(plugin, None, generation));
+        drop(publishing);
         // Nobody is told any more, but what is queued already is kept.
         if let Err(error) = self.unbind_topics(plugin).await {
             tracing::warn!(%plugin, %error, "topics could not be unbound");
@@ -185,15 +166,25 @@ impl Inner {
         Ok(generation)
     }
 
-    /// Stores, then publishes, then lets the replaced version drain.
-    async fn change(self: &Arc<Self>, snapshot: &Snapshot, slot: Slot, kind: Kind) -> Result<(), LoadError> {
-        let plugin = slot.plugin.clone();
-        let before = snapshot.slots.get(&plugin).cloned();
+    /// Stores, then publishes, then lets the replaced version drain; the new
+    /// generation. The caller holds the plugin's turn, and `component` is what
+    /// the slot needs and may not be stored yet.
+    pub(crate) async fn change(
+        self: &Arc<Self>,
+        plugin: &PluginName,
+        component: Option<&Bytes>,
+        kind: Kind,
+        make: impl FnOnce(u64) -> Slot + Send,
+    ) -> Result<u64, LoadError> {
+        let publishing = self.publishing.lock().await;
+        let snapshot = self.registry.snapshot();
+        let before = snapshot.slots.get(plugin).cloned();
+        let slot = make(snapshot.generation + 1);
         if let Some(version) = &slot.active {
-            let declared = self.capabilities.metrics.declare(&plugin, &version.manifest.metrics);
+            let declared = self.capabilities.metrics.declare(plugin, &version.manifest.metrics);
             declared.map_err(|e| LoadError::Manifest(vec![e.message().to_owned()]))?;
         }
-        if let Err(error) = self.bind_and_save(&slot).await {
+        if let Err(error) = self.bind_and_save(&slot, component).await {
             // Nothing changed, so the events go where they went before.
             let active = before.as_ref().and_then(|before| before.active.as_ref());
             if let Some(Err(again)) = futures::future::OptionFuture::from(active.map(|v| self.declare_queues(v))).await {
@@ -201,31 +192,48 @@ impl Inner {
             }
             return Err(LoadError::State(error));
         }
-        let generation = slot.generation;
-        let (version, state) = (slot.stored.version.clone(), slot.state);
-        self.registry.publish(snapshot.with(&plugin, Some(slot), generation));
-        self.capabilities.metrics.instrument(&GENERATION, &[]).set(generation as f64);
+        let (version, state, generation) = (slot.stored.version.clone(), slot.state, slot.generation);
+        self.publish(snapshot.with(plugin, Some(slot), generation));
+        drop(publishing);
         self.capabilities.metrics.instrument(&SWAPS, &[plugin.as_str(), kind.name()]).add(1.0);
         tracing::info!(%plugin, version, generation, ?state, kind = kind.name(), "slot changed");
-        let Some(before) = before else { return Ok(()) };
-        let now = self.registry.snapshot();
-        let held = |v: &Arc<Version>| {
-            now.slots.get(&plugin).is_some_and(|s| [&s.active, &s.previous].into_iter().flatten().any(|kept| Arc::ptr_eq(kept, v)))
-        };
-        let gone = |v: &Option<Arc<Version>>| v.clone().filter(|v| !held(v));
-        let was_active = before.active.clone().filter(|v| !self.registry.is_active(&plugin, v));
-        self.retire(was_active.clone(), was_active.as_ref().is_some_and(|v| !held(v)));
-        if let Some(older) = gone(&before.previous) {
-            self.forget(&older);
+        if let Some(before) = before {
+            self.let_go(&before);
         }
-        Ok(())
+        Ok(generation)
     }
 
-    async fn bind_and_save(&self, slot: &Slot) -> plinth_capability::Result<()> {
+    /// No other slot is saved or removed between a component and its slot: the
+    /// caller holds the lock of publishing.
+    async fn bind_and_save(&self, slot: &Slot, component: Option<&Bytes>) -> plinth_capability::Result<()> {
         if let Some(version) = &slot.active {
             self.declare_queues(version).await?;
         }
+        if let Some(component) = component {
+            self.state.put_component(&slot.stored.digest, component).await?;
+        }
         self.state.save_slot(&slot.to_stored()).await
+    }
+
+    /// The caller holds the lock of publishing since before it took the
+    /// snapshot that this one was made from.
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
+        self.capabilities.metrics.instrument(&GENERATION, &[]).set(snapshot.generation as f64);
+        self.registry.publish(snapshot);
+    }
+
+    /// Drains what was active and forgets what will not come back.
+    fn let_go(self: &Arc<Self>, before: &Slot) {
+        let plugin = &before.plugin;
+        let now = self.registry.snapshot();
+        let held = |v: &Arc<Version>| {
+            now.slots.get(plugin).is_some_and(|s| [&s.active, &s.previous].into_iter().flatten().any(|kept| Arc::ptr_eq(kept, v)))
+        };
+        let was_active = before.active.clone().filter(|v| !self.registry.is_active(plugin, v));
+        self.retire(was_active.clone(), was_active.as_ref().is_some_and(|v| !held(v)));
+        if let Some(older) = before.previous.as_ref().filter(|v| !held(v)) {
+            self.forget(older);
+        }
     }
 
     /// Waits for the last call of a version and deactivates it. `gone`: it
@@ -241,8 +249,8 @@ impl Inner {
                 tracing::warn!(%plugin, version = version.info.version, live = version.live.count(), "still draining after its deadline");
                 version.live.drained().await;
             }
-            // Under the lock of changes, so that it cannot be rolled back to meanwhile.
-            let _turn = inner.changing.lock().await;
+            // In the plugin's turn, so that it cannot be rolled back to meanwhile.
+            let _turn = inner.turns.of(plugin).await;
             if !inner.registry.is_active(plugin, &version) {
                 let cause = Cause { actor: Some("system".to_owned()), ..Cause::default() };
                 let call = Call { hook: Hook::Lifecycle, cause, timeout: Some(DEACTIVATE_MAX), work: hooks::deactivate() };
@@ -273,84 +281,19 @@ impl Inner {
             VersionMeters::forget(self.capabilities.metrics.as_ref(), &version.info);
         }
     }
+}
 
-    /// Before a version can be seen, so that no message slips between.
-    pub(crate) async fn declare_queues(&self, version: &Version) -> plinth_capability::Result<()> {
-        let queue = &self.capabilities.queue;
-        let bindings = &version.manifest.hooks;
-        let known = queue.queues().await?;
-        for name in version.grants.queues().filter(|name| !known.contains(name)) {
-            queue.declare(name, &QueueSpec::default()).await?;
-        }
-        let spec = spec_for(version);
-        for name in bindings.task_handler.iter().flat_map(|handler| &handler.queues) {
-            queue.declare(name, &spec).await?;
-        }
-        let topics = bindings.event_listener.as_ref().map(|l| l.topics.as_slice()).unwrap_or_default();
-        let events = event_queue(&version.info.plugin)?;
-        match (topics, known.contains(&events)) {
-            ([], false) => Ok(()),
-            ([], true) => queue.bind(&events, &[]).await,
-            (topics, _) => {
-                queue.declare(&events, &spec).await?;
-                queue.bind(&events, topics).await
-            }
-        }
-    }
-
-    async fn unbind_topics(&self, plugin: &PluginName) -> plinth_capability::Result<()> {
-        let events = event_queue(plugin)?;
-        match self.capabilities.queue.queues().await?.contains(&events) {
-            true => self.capabilities.queue.bind(&events, &[]).await,
-            false => Ok(()),
-        }
-    }
-
-    /// Takes a digest out of service: the previous version answers, or the slot degrades.
-    pub(crate) async fn quarantine(self: &Arc<Self>, report: TrapReport) -> Result<(), LoadError> {
-        let _turn = self.changing.lock().await;
-        let (plugin, digest) = (&report.version.info.plugin, &report.version.info.digest);
-        if !self.registry.is_active(plugin, &report.version) {
-            return Ok(());
-        }
-        let snapshot = self.registry.snapshot();
-        let Some(slot) = snapshot.slots.get(plugin) else { return Ok(()) };
-        let mut quarantined = slot.quarantined.clone();
-        quarantined.push(digest.clone());
-        let surplus = quarantined.len().saturating_sub(QUARANTINED_MAX);
-        quarantined.drain(..surplus);
-        let reason = format!("{} {digest} was quarantined after repeated traps: {}", report.version.info.version, report.why);
-        let previous = slot.previous.clone().filter(|p| !quarantined.contains(&p.info.digest));
-        let previous = match previous {
-            Some(previous) => self.fit_to_return(previous, &report).await,
-            None => None,
-        };
-        tracing::error!(%plugin, digest, fallback = previous.as_ref().map(|p| p.info.version.clone()), why = report.why, "digest quarantined");
-        self.capabilities.metrics.instrument(&QUARANTINES, &[plugin.as_str()]).add(1.0);
-        let next = Slot {
-            plugin: plugin.clone(),
-            generation: snapshot.generation + 1,
-            approved: slot.approved.clone(),
-            stored: previous.as_ref().map_or_else(|| slot.stored.clone(), |p| p.stored.clone()),
-            stored_previous: None,
-            previous: None,
-            state: if previous.is_some() { SlotState::FellBack } else { SlotState::Degraded },
-            active: previous,
-            reason: Some(reason),
-            quarantined,
-        };
-        self.change(&snapshot, next, Kind::Quarantine).await
-    }
-
-    async fn fit_to_return(&self, previous: Arc<Version>, report: &TrapReport) -> Option<Arc<Version>> {
-        let from = report.version.info.version.clone();
-        match self.loader.activate(&self.invoker, &previous, ActivationCause::Rollback { from }).await {
-            Ok(()) => Some(previous),
-            Err(why) => {
-                tracing::error!(plugin = %previous.info.plugin, version = previous.info.version, %why, "the previous version could not be activated");
-                None
-            }
-        }
+fn told(loaded: &Loaded, generation: u64, replaced: Option<String>, began: Instant) -> Change {
+    let info = &loaded.version.info;
+    Change {
+        plugin: info.plugin.clone(),
+        version: info.version.clone(),
+        digest: info.digest.clone(),
+        generation,
+        replaced,
+        notices: loaded.notices.clone(),
+        elapsed_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        compile_cached: loaded.compile_cached,
     }
 }
 
@@ -366,16 +309,4 @@ fn refuse_same(slot: &Slot, candidate: &Version) -> Result<(), LoadError> {
         true => Err(LoadError::VersionTaken { version: info.version.clone() }),
         false => Ok(()),
     }
-}
-
-/// A delivery must not be given to somebody else while its call may still run.
-fn spec_for(version: &Version) -> QueueSpec {
-    let spec = QueueSpec::default();
-    let longest = version.limits.wait_ms + version.limits.wall_ms + LEASE_MARGIN_MS;
-    QueueSpec { lease_ms: spec.lease_ms.max(u32::try_from(longest).unwrap_or(u32::MAX)), ..spec }
-}
-
-/// Where the events for one plugin wait.
-pub fn event_queue(plugin: &PluginName) -> plinth_capability::Result<QueueName> {
-    QueueName::new(&format!("events/{plugin}"))
 }

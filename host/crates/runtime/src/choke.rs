@@ -4,6 +4,7 @@
 //! through the grants; a handle that exists was authorised when it was opened.
 
 use crate::state::CallState;
+use futures::future::BoxFuture;
 use plinth_capability::{Error, ErrorKind, Result};
 use std::{future::Future, sync::Arc, time::Instant};
 use wasmtime::component::Resource;
@@ -28,10 +29,10 @@ impl Operation {
 /// The capabilities that are metered, in the order of their instruments.
 pub(crate) const CAPABILITIES: [&str; 6] = ["cache", "queue", "database", "outbox", "audit", "secrets"];
 
-/// Lets a test break any capability call without touching a backend.
+/// Lets a test break or hold any capability call without touching a backend.
 pub trait Faults: Send + Sync {
-    /// An error to answer instead of executing.
-    fn before(&self, operation: Operation) -> Option<Error>;
+    /// An error to answer instead of executing, as soon as this resolves.
+    fn before(&self, operation: Operation) -> BoxFuture<'_, Option<Error>>;
 }
 
 /// A call that was let through.
@@ -49,7 +50,7 @@ impl CallState {
         operation: Operation,
         work: impl Future<Output = Result<T>> + Send,
     ) -> wasmtime::Result<Result<T>> {
-        let passed = self.admit(operation)?;
+        let passed = self.admit(operation).await?;
         let answer = match passed.fault {
             Some(fault) => Err(fault),
             None => work.await,
@@ -64,7 +65,7 @@ impl CallState {
         resource: &Resource<R>,
         work: impl AsyncFnOnce(&mut R) -> Result<T>,
     ) -> wasmtime::Result<Result<T>> {
-        let passed = self.admit(operation)?;
+        let passed = self.admit(operation).await?;
         let answer = match passed.fault {
             Some(fault) => Err(fault),
             None => work(self.table.get_mut(resource)?).await,
@@ -73,9 +74,12 @@ impl CallState {
     }
 
     /// Budget and fault injection: what comes before executing.
-    fn admit(&mut self, operation: Operation) -> Result<Passed, crate::interrupt::Interrupt> {
+    async fn admit(&mut self, operation: Operation) -> Result<Passed, crate::interrupt::Interrupt> {
         self.take_host_call(operation)?;
-        let fault = self.version.faults.as_ref().and_then(|faults| faults.before(operation));
+        let fault = match self.version.faults.clone() {
+            Some(faults) => faults.before(operation).await,
+            None => None,
+        };
         Ok(Passed { began: Instant::now(), fault })
     }
 

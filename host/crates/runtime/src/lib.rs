@@ -29,18 +29,21 @@ mod load_error;
 mod loader;
 mod meter;
 mod metrics;
+mod quarantine;
+mod queues;
 mod registry;
 mod restore;
 mod runtime;
 mod state;
+mod turns;
 mod version;
 
-pub use changes::event_queue;
 pub use choke::{Faults, Operation};
 pub use engine::EngineConfig;
 pub use glue::DEPTH_HEADER;
 pub use load_error::LoadError;
 pub use loader::{CompilerConfig, GrantPolicy, compile_worker};
+pub use queues::{QueueOverride, QueueSettingError, QueueSettings, QueuesConfig, event_queue};
 pub use runtime::{Parts, Runtime, RuntimeConfig, StartError};
 
 use bytes::Bytes;

@@ -1,18 +1,49 @@
 //! Brings stored slots back after a start: the same versions, generations and grants as before it.
 
 use crate::{
-    LoadError, Package, hook::ActivationCause, manifest::GrantRequests, metrics::GENERATION, registry::Slot, runtime::Inner,
-    version::Version, view::SlotState,
+    LoadError, Package,
+    hook::ActivationCause,
+    manifest::GrantRequests,
+    metrics::GENERATION,
+    registry::Slot,
+    runtime::Inner,
+    version::Version,
+    view::{Restored, SlotState},
 };
-use plinth_capability::{name::PluginName, state::StoredVersion};
-use std::sync::Arc;
+use plinth_capability::{
+    name::PluginName,
+    state::{StoredSlot, StoredVersion},
+};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// What is still to be brought back, and how far that is.
+pub(crate) struct Restoring {
+    /// Emptied by the one who brings them back.
+    left: Mutex<Vec<StoredSlot>>,
+    back: AtomicUsize,
+    of: usize,
+}
+
+impl Restoring {
+    pub(crate) fn of(stored: Vec<StoredSlot>) -> Self {
+        Self { back: AtomicUsize::new(0), of: stored.len(), left: Mutex::new(stored) }
+    }
+
+    pub(crate) fn seen(&self) -> Restored {
+        Restored { back: self.back.load(Ordering::Acquire), of: self.of }
+    }
+}
 
 impl Inner {
-    /// Brings stored slots back after a start. A slot that does not load is
-    /// degraded and says why; it never keeps the host from starting.
-    pub(crate) async fn restore(self: &Arc<Self>) -> Result<(), LoadError> {
-        let _turn = self.changing.lock().await;
-        for stored in self.state.slots().await.map_err(LoadError::State)? {
+    /// A slot that does not load is degraded and says why; it never keeps the
+    /// host from starting. Nobody changes slots meanwhile: see `detached`.
+    pub(crate) async fn restore(&self) {
+        self.capabilities.metrics.instrument(&GENERATION, &[]).set(self.registry.snapshot().generation as f64);
+        let left = std::mem::take(&mut *self.restoring.left.lock().unwrap_or_else(PoisonError::into_inner));
+        for stored in left {
             let approved: GrantRequests = serde_json::from_str(&stored.active.grants).unwrap_or_default();
             let active = self.reload(&stored.plugin, &stored.active, &stored.quarantined, true).await;
             let previous = match &stored.previous {
@@ -38,12 +69,12 @@ impl Inner {
                 approved,
                 quarantined: stored.quarantined,
             };
+            let _publishing = self.publishing.lock().await;
             let snapshot = self.registry.snapshot();
             let generation = snapshot.generation;
-            self.registry.publish(snapshot.with(&stored.plugin, Some(slot), generation));
+            self.publish(snapshot.with(&stored.plugin, Some(slot), generation));
+            self.restoring.back.fetch_add(1, Ordering::Release);
         }
-        self.capabilities.metrics.instrument(&GENERATION, &[]).set(self.registry.snapshot().generation as f64);
-        Ok(())
     }
 
     async fn reload(

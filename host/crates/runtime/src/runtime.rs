@@ -14,10 +14,14 @@ use crate::{
     limits::Limits,
     loader::{CompilerConfig, GrantPolicy, Loader},
     outcome::Reply,
+    quarantine,
+    queues::QueuesConfig,
     registry::Registry,
+    restore::Restoring,
     state::GuestMemory,
+    turns::Turns,
     version::Version,
-    view::{Change, SlotView},
+    view::{Change, Restored, SlotView},
 };
 use bytes::Bytes;
 use plinth_capability::{Capabilities, name::PluginName, state::HostState};
@@ -42,6 +46,7 @@ pub struct RuntimeConfig {
     pub host_key: [u8; 32],
     pub component_max_bytes: usize,
     pub grants: GrantPolicy,
+    pub queues: QueuesConfig,
     /// No manifest gets more than this.
     pub limits_max: Limits,
     /// Background threads for guests that compute for long.
@@ -76,8 +81,6 @@ pub enum StartError {
     CodeCache(#[source] std::io::Error),
     #[error("the stored state could not be read")]
     State(#[source] plinth_capability::Error),
-    #[error("the stored slots could not be read")]
-    Restore(#[source] LoadError),
 }
 
 #[derive(Clone)]
@@ -93,19 +96,24 @@ pub(crate) struct Inner {
     pub(crate) invoker: Invoker,
     pub(crate) registry: Registry,
     pub(crate) loader: Loader,
-    /// One change of the snapshot at a time.
-    pub(crate) changing: tokio::sync::Mutex<()>,
+    pub(crate) queues: QueuesConfig,
+    /// Held over a whole change of one plugin, guest code included.
+    pub(crate) turns: Turns,
+    /// Held while a change is stored and published; no guest code runs under it.
+    pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Loading is heavy; two at a time leave a core to the traffic.
     pub(crate) loading: Semaphore,
     pub(crate) drain_deadline: Duration,
     /// Versions that were replaced and may still have calls.
     pub(crate) draining: Mutex<Vec<Weak<Version>>>,
     pub(crate) tasks: TaskTracker,
+    pub(crate) restoring: Restoring,
     stop: CancellationToken,
 }
 
 impl Runtime {
-    /// Builds the engine and brings back what was installed.
+    /// Builds the engine and reads what was installed, which `restore` brings
+    /// back. Until then no plugin answers and none is changed.
     pub async fn start(config: RuntimeConfig, parts: Parts) -> Result<Self, StartError> {
         let engine = config.engine.build().map_err(StartError::Engine)?;
         let capabilities = Arc::new(parts.capabilities);
@@ -131,31 +139,38 @@ impl Runtime {
             faults: config.faults,
         };
         let generation = parts.state.generation().await.map_err(StartError::State)?;
-        let (registry, mut reports) = Registry::new(generation);
+        let stored = parts.state.slots().await.map_err(StartError::State)?;
+        let (registry, reports) = Registry::new(generation);
         let inner = Arc::new(Inner {
             capabilities,
             state: parts.state,
             invoker,
             registry,
             loader,
-            changing: tokio::sync::Mutex::default(),
+            queues: config.queues,
+            turns: Turns::default(),
+            publishing: tokio::sync::Mutex::default(),
             loading: Semaphore::new(2),
             drain_deadline: config.drain_deadline,
             draining: Mutex::default(),
             tasks: TaskTracker::new(),
+            restoring: Restoring::of(stored),
             stop: CancellationToken::new(),
         });
-        inner.restore().await.map_err(StartError::Restore)?;
-        let (watcher, stop) = (Arc::downgrade(&inner), inner.stop.clone());
-        inner.tasks.spawn(async move {
-            while let Some(Some(report)) = stop.run_until_cancelled(reports.recv()).await {
-                let Some(inner) = watcher.upgrade() else { return };
-                if let Err(error) = inner.quarantine(report).await {
-                    tracing::error!(%error, "quarantine could not be carried out");
-                }
-            }
-        });
+        inner.tasks.spawn(quarantine::watch(Arc::downgrade(&inner), reports, inner.stop.clone()));
         Ok(Self { inner, actor: "system".into() })
+    }
+
+    /// Brings back what was installed, one slot after the other; once. A slot
+    /// that does not load is degraded and says why. Dropped before its end it
+    /// leaves the rest stored as it is, for the next start.
+    pub async fn restore(&self) {
+        self.inner.restore().await;
+    }
+
+    /// How much of what was installed is back.
+    pub fn restored(&self) -> Restored {
+        self.inner.restoring.seen()
     }
 
     /// The same runtime, whose changes are recorded as made by `actor`.
@@ -203,8 +218,11 @@ impl Runtime {
         F: Future<Output = Result<T, LoadError>> + Send + 'static,
     {
         let (change, inner, actor) = (change(self.inner.clone()), self.inner.clone(), self.actor.clone());
+        // What is not back yet would look like not installed: its grants and
+        // its previous version would be lost.
+        let restored = self.restored().all();
         let task = self.inner.tasks.spawn(async move {
-            let result = change.await;
+            let result = if restored { change.await } else { Err(LoadError::Unavailable("it is starting".to_owned())) };
             change_record::append(inner.capabilities.audit.as_ref(), &actor, action, plugin, &result).await;
             result
         });

@@ -49,6 +49,19 @@ pub struct SlotView {
     pub grants: crate::manifest::GrantRequests,
 }
 
+/// How many of the slots that were stored are back after a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    pub back: usize,
+    pub of: usize,
+}
+
+impl Restored {
+    pub fn all(self) -> bool {
+        self.back == self.of
+    }
+}
+
 /// What installing, swapping or rolling back did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Change {

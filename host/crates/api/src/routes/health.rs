@@ -1,12 +1,13 @@
 //! Is the process alive, has it started, should it be sent traffic.
 
 use crate::{
-    problem::Problems,
-    readiness::{BackendHealth, HostPhase, Prober, Readiness},
+    error::{ApiError, Result},
+    problem::{self, Problems},
+    readiness::{BackendHealth, HostPhase, Plugged, Prober, Readiness},
 };
 use axum::{Json as Answer, extract::State};
 use http::StatusCode;
-use plinth_runtime::view::{SlotState, SlotView};
+use plinth_runtime::view::{Restored, SlotState, SlotView};
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -16,8 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(crate) struct Health {
     pub readiness: Readiness,
     pub prober: Arc<Prober>,
-    /// The slots as they are now; a function, so that this needs no runtime.
-    pub slots: Arc<dyn Fn() -> Vec<SlotView> + Send + Sync>,
+    pub plugged: Arc<dyn Plugged>,
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Health> {
@@ -64,13 +64,19 @@ async fn alive() -> Answer<Alive> {
 }
 
 /// Has the host started?
+///
+/// Until every plugin that was installed is back, or is named as degraded, the
+/// answer is the problem `starting`, whose detail says how many are.
 #[utoipa::path(get, path = "/startupz", tag = "health", security(()),
-    responses((status = 200, description = "It has.", body = Started),
-              (status = 503, description = "Not yet.", body = Started), Problems))]
-async fn started(State(health): State<Health>) -> (StatusCode, Answer<Started>) {
-    let phase = health.readiness.phase();
-    let started = phase != HostPhase::Starting;
-    (status(started), Answer(Started { started, phase }))
+    responses((status = 200, description = "It has.", body = Started), Problems))]
+async fn started(State(health): State<Health>) -> Result<Answer<Started>> {
+    match health.readiness.phase() {
+        HostPhase::Starting => {
+            let Restored { back, of } = health.plugged.restored();
+            Err(ApiError::new(problem::STARTING, format!("{back} of {of} plugins are back")))
+        }
+        phase => Ok(Answer(Started { started: true, phase })),
+    }
 }
 
 /// Should the host be sent traffic?
@@ -83,15 +89,12 @@ async fn started(State(health): State<Health>) -> (StatusCode, Answer<Started>) 
               (status = 503, description = "It is starting or stopping.", body = Ready), Problems))]
 async fn ready(State(health): State<Health>) -> (StatusCode, Answer<Ready>) {
     let backends = health.prober.backends().await;
-    let slots: Vec<_> = (health.slots)().into_iter().map(SlotHealth::from).collect();
+    let slots: Vec<_> = health.plugged.slots().into_iter().map(SlotHealth::from).collect();
     let degraded = backends.iter().any(|b| !b.ok) || slots.iter().any(|s| s.state != SlotState::Live);
     let phase = health.readiness.phase();
     let ready = phase == HostPhase::Ready;
-    (status(ready), Answer(Ready { ready, phase, degraded, slots, backends }))
-}
-
-fn status(well: bool) -> StatusCode {
-    if well { StatusCode::OK } else { crate::problem::UNAVAILABLE.status }
+    let status = if ready { StatusCode::OK } else { problem::UNAVAILABLE.status };
+    (status, Answer(Ready { ready, phase, degraded, slots, backends }))
 }
 
 impl From<SlotView> for SlotHealth {

@@ -18,7 +18,12 @@ const SERIES_MAX: usize = 10_000;
 const TEXT_EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(crate) fn routes() -> OpenApiRouter<Capabilities> {
-    OpenApiRouter::new().routes(routes!(exposition)).routes(routes!(query))
+    OpenApiRouter::new().routes(routes!(query))
+}
+
+/// For those who watch the host from outside.
+pub(crate) fn watch_routes() -> OpenApiRouter<Capabilities> {
+    OpenApiRouter::new().routes(routes!(exposition))
 }
 
 #[derive(Deserialize, IntoParams)]

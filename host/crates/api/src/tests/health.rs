@@ -3,6 +3,7 @@
 use super::{
     Host,
     doubles::{DatabasesDouble, Doubles},
+    request,
 };
 use crate::{config::ApiConfig, readiness::HostPhase};
 use serde_json::json;
@@ -10,7 +11,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 #[tokio::test]
 async fn each_phase_has_its_answers() {
-    let host = Host::new();
+    let host = Host::starting(Doubles::default(), ApiConfig::default());
     let table = [(HostPhase::Starting, [200, 503, 503]), (HostPhase::Ready, [200, 200, 200]), (HostPhase::Stopping, [200, 200, 503])];
     for (phase, expected) in table {
         host.readiness.set(phase);
@@ -20,6 +21,20 @@ async fn each_phase_has_its_answers() {
         }
         assert_eq!(statuses, expected, "{phase:?}");
     }
+}
+
+#[tokio::test]
+async fn a_starting_host_says_how_far_it_is_and_serves_nothing_else() {
+    let host = Host::starting(Doubles::default(), ApiConfig::default());
+    assert_eq!(host.get("/startupz").await.problem(503, "starting").detail, "1 of 2 plugins are back");
+    assert_eq!(host.get("/metrics").await.status, 200);
+    for uri in ["/v1/queues", "/v1/metrics", "/openapi.json", "/nowhere", "/x/desk"] {
+        host.get(uri).await.problem(503, "starting");
+    }
+    host.send(request("GET", "/metrics", &[("host", "evil.example")], "")).await.problem(421, "foreign-host");
+    host.readiness.set(HostPhase::Stopping);
+    host.readiness.set(HostPhase::Ready);
+    assert_eq!(host.get("/readyz").await.status, 503, "a host that is told to stop does not become ready");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,12 +3,12 @@
 use super::{Host, doubles::Doubles, request};
 use crate::{
     config::ApiConfig,
-    readiness::Readiness,
+    readiness::{HostPhase, Readiness},
     router::{Api, router},
 };
 use axum::body::Body;
 use bytes::Bytes;
-use plinth_runtime::{CompilerConfig, EngineConfig, GrantPolicy, Parts, Runtime, RuntimeConfig};
+use plinth_runtime::{CompilerConfig, EngineConfig, GrantPolicy, Parts, QueuesConfig, Runtime, RuntimeConfig};
 use serde_json::json;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
@@ -24,6 +24,7 @@ async fn host(config: ApiConfig) -> Host {
         component_max_bytes: 1 << 20,
         limits_max: plinth_runtime::limits::Limits::ceiling(),
         grants: GrantPolicy::Approved,
+        queues: QueuesConfig::default(),
         guest_threads: 1,
         waiting: 1,
         wait: Duration::from_millis(1),
@@ -33,6 +34,7 @@ async fn host(config: ApiConfig) -> Host {
     let parts = Parts { capabilities: doubles.capabilities(), state: doubles.state() };
     let runtime = Runtime::start(runtime, parts).await.unwrap();
     let (capabilities, state, tasks) = (doubles.capabilities(), doubles.state(), TaskTracker::new());
+    readiness.set(HostPhase::Ready);
     let router = router(Api { runtime, capabilities, state, readiness: readiness.clone(), tasks, config });
     Host { router, doubles, readiness }
 }

@@ -12,15 +12,34 @@ mod mapping;
 mod openapi;
 mod serving;
 
-use crate::{config::ApiConfig, edge::Edge, problem::Problem, readiness::Readiness, router};
+use crate::{
+    config::ApiConfig,
+    edge::Edge,
+    problem::Problem,
+    readiness::{HostPhase, Plugged, Readiness},
+    router,
+};
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use doubles::Doubles;
 use http::{HeaderMap, Request, StatusCode, header};
-use plinth_runtime::view::SlotView;
+use plinth_runtime::view::{Restored, SlotView};
 use serde_json::Value;
 use std::sync::Arc;
 use tower::ServiceExt;
+
+/// One of two plugins is back, and none has a slot to look at.
+struct HalfBack;
+
+impl Plugged for HalfBack {
+    fn slots(&self) -> Vec<SlotView> {
+        Vec::new()
+    }
+
+    fn restored(&self) -> Restored {
+        Restored { back: 1, of: 2 }
+    }
+}
 
 /// A host without plugins, and what its doubles have seen.
 struct Host {
@@ -39,10 +58,15 @@ impl Host {
     }
 
     fn over(doubles: Doubles, config: ApiConfig) -> Self {
+        let host = Self::starting(doubles, config);
+        host.readiness.set(HostPhase::Ready);
+        host
+    }
+
+    fn starting(doubles: Doubles, config: ApiConfig) -> Self {
         let (readiness, capabilities) = (Readiness::new(), doubles.capabilities());
-        let edge = Arc::new(Edge::new(&config, &capabilities.metrics));
-        let no_slots = Arc::new(Vec::<SlotView>::new);
-        let router = router::host_router(&edge, capabilities, doubles.state(), readiness.clone(), no_slots, &config)
+        let edge = Arc::new(Edge::new(&config, &capabilities.metrics, readiness.clone()));
+        let router = router::host_router(&edge, capabilities, doubles.state(), readiness.clone(), Arc::new(HalfBack), &config)
             .fallback_service(router::not_found(&edge));
         Self { router, doubles, readiness }
     }

@@ -33,7 +33,8 @@ async fn start(config: ApiConfig) -> Server {
         g.notified().await;
         "slow"
     };
-    let router = Router::new().route("/", get(async || "quick")).route("/slow", get(slow));
+    let refuse = async || (http::StatusCode::PAYLOAD_TOO_LARGE, "too large");
+    let router = Router::new().route("/", get(async || "quick").post(refuse)).route("/slow", get(slow));
     let ended = TaskTracker::new().spawn(serve(listener, router, stop.clone(), config));
     Server { address, stop, reached, go, ended }
 }
@@ -102,4 +103,36 @@ async fn a_client_that_never_finishes_its_head_is_disconnected() {
     stream.write_all(b"GET / HTTP/1.1\r\nhost: loc").await.unwrap();
     let answer = tokio::time::timeout(Duration::from_secs(10), until(&mut stream, "never")).await;
     assert!(answer.is_ok(), "the connection is still open");
+}
+
+/// A client that writes its whole body before it reads; the answer.
+async fn post(address: std::net::SocketAddr, bytes: usize) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {bytes}\r\n\r\n").as_bytes()).await?;
+    let chunk = vec![b'x'; 64 << 10];
+    for _ in 0..bytes / chunk.len() {
+        stream.write_all(&chunk).await?;
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn a_refusal_arrives_though_the_body_is_not_read() {
+    const LIMIT: usize = 8 << 20;
+    let server = start(ApiConfig { component_bytes: LIMIT, ..ApiConfig::default() }).await;
+    // The largest are more than the sockets of both sides hold.
+    for bytes in [64 << 10, 1 << 20, LIMIT, 3 * LIMIT] {
+        let answer = post(server.address, bytes).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413") && answer.ends_with("too large"), "{bytes} bytes: {answer}");
+        assert!(answer.contains("connection: close"), "the connection is of no more use: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_body_without_end_is_cut_off() {
+    let server = start(ApiConfig { body_bytes: 64 << 10, component_bytes: 64 << 10, ..ApiConfig::default() }).await;
+    let cut = tokio::time::timeout(Duration::from_secs(20), post(server.address, 1 << 40)).await;
+    assert!(cut.unwrap().is_err(), "a terabyte was taken");
 }
