@@ -23,3 +23,5 @@ mod loader;
 mod permissions;
 #[cfg(test)]
 mod swap;
+#[cfg(test)]
+mod tasks;
