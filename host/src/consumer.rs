@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Deliveries of one queue that are worked on at once.
+/// Deliveries of one queue that are worked on at once, at most.
 const IN_HAND: u32 = 16;
 /// One long poll; the wait ends early when a message comes.
 const POLL: Duration = Duration::from_secs(5);
@@ -120,7 +120,7 @@ async fn consume(runtime: Runtime, queue: Arc<dyn Queue>, feed: Feed, stop: Canc
         while let Some(ended) = hand.try_join_next() {
             tell_lost(&feed, ended);
         }
-        let room = IN_HAND.saturating_sub(u32::try_from(hand.len()).unwrap_or(IN_HAND));
+        let room = in_hand(&runtime, &feed.plugin).saturating_sub(u32::try_from(hand.len()).unwrap_or(u32::MAX));
         if room == 0 {
             if let Some(ended) = hand.join_next().await {
                 tell_lost(&feed, ended);
@@ -146,6 +146,12 @@ async fn consume(runtime: Runtime, queue: Arc<dyn Queue>, feed: Feed, stop: Canc
     while let Some(ended) = hand.join_next().await {
         tell_lost(&feed, ended);
     }
+}
+
+/// No more than the plugin runs at once: what would only stand in its line
+/// stays in the queue, where a message of higher priority overtakes it.
+fn in_hand(runtime: &Runtime, plugin: &PluginName) -> u32 {
+    runtime.slot(plugin).map_or(IN_HAND, |slot| slot.limits.concurrency.min(IN_HAND))
 }
 
 /// What panicked settled nothing.

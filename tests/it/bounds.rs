@@ -26,6 +26,64 @@ async fn queues_are_as_the_operator_set_them() {
     host.stop().await;
 }
 
+/// How many run at once, how many more wait and how long: what the manifest
+/// says, and what becomes of calls that come while so many run.
+struct Line {
+    concurrency: u32,
+    waiting: u32,
+    wait_ms: u32,
+    /// Of calls beyond those that run.
+    answered: usize,
+    refused: usize,
+    why: &'static str,
+    retry_after: &'static str,
+}
+
+const LINES: &[Line] = &[
+    Line { concurrency: 1, waiting: 0, wait_ms: 1_000, answered: 0, refused: 3, why: "is full", retry_after: "1" },
+    Line { concurrency: 1, waiting: 2, wait_ms: 20_000, answered: 2, refused: 3, why: "is full", retry_after: "20" },
+    Line { concurrency: 3, waiting: 1, wait_ms: 20_000, answered: 1, refused: 2, why: "is full", retry_after: "20" },
+    Line { concurrency: 1, waiting: 5, wait_ms: 200, answered: 0, refused: 3, why: "did not move in time", retry_after: "1" },
+];
+
+/// For how long all places are taken.
+const HELD_MS: &str = "1800";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_manifest_bounds_who_runs_and_who_waits() {
+    let host = TestHost::start().await;
+    let neighbour = Neighbour::start(&host, 50).await;
+    // Side by side: each plugin has a line of its own.
+    futures::future::join_all(LINES.iter().enumerate().map(|(number, line)| stand_in(&host, format!("line-{number}"), line))).await;
+    neighbour.stop().await.assert_unharmed();
+    host.stop().await;
+}
+
+async fn stand_in(host: &TestHost, name: String, line: &Line) {
+    let package = misbehave().named(&name).with("limits", "wall-ms", 30_000).with("limits", "concurrency", line.concurrency);
+    host.installed(&package.with("limits", "waiting", line.waiting).with("limits", "wait-ms", line.wait_ms)).await;
+    let hold = || host.request(Method::POST, &format!("/x/{name}/sleep-host-call")).header("plinth-timeout-ms", HELD_MS);
+    let held: JoinSet<_> = (0..line.concurrency)
+        .map(|_| {
+            let (client, request) = ((**host).clone(), hold());
+            async move { client.send(request).await.code() }
+        })
+        .collect();
+    let live = async || host.metric("plinth_live_calls", &[("plugin", &name)]).await;
+    eventually("every place is taken", async || (live().await >= f64::from(line.concurrency)).then_some(())).await;
+    let calls = (0..line.answered + line.refused).map(|_| host.act(&name, "echo", b"in line"));
+    let (answered, refused): (Vec<_>, Vec<_>) = futures::future::join_all(calls).await.into_iter().partition(|answer| answer.status == 200);
+    assert_eq!((answered.len(), refused.len()), (line.answered, line.refused), "{name}: {:?}", refused.first().map(ToString::to_string));
+    for answer in refused {
+        answer.assert_problem(503, "unavailable");
+        assert!(answer.why().contains(line.why), "{name}: {answer}");
+        assert_eq!(answer.header("retry-after"), line.retry_after, "{name}: {answer}");
+    }
+    assert!(held.join_all().await.iter().all(|code| code == "deadline"), "{name}: a place was not taken");
+    let labels = [("plugin", name.as_str()), ("outcome", "unavailable")];
+    assert_eq!(host.metric("plinth_hook_calls_total", &labels).await, line.refused as f64, "{name}");
+}
+
 /// Lines of /metrics that name this plugin version.
 async fn series(host: &TestHost, version: &str) -> usize {
     let text = host.get("/metrics").await.text();

@@ -4,7 +4,7 @@ use plinth::runtime::{
     hook::{Cause, Trigger},
     outcome::{Failure, GuestError},
 };
-use plinth_tests::{Load, Neighbour, Package, TestHost, eventually};
+use plinth_tests::{HostProcess, Load, Neighbour, Package, TestHost, eventually};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,9 @@ const DELIVERIES: &[(&str, &str, u64, &str)] = &[
     ("infinite-loop", "attempts-exhausted", 2, "more CPU time than 200 ms"),
     ("guest-error-retry:20", "attempts-exhausted", 2, "asked to fail for now"),
     ("guest-error-reject", "rejected", 1, "asked-to: asked to fail for good"),
+    ("huge-error:8", "attempts-exhausted", 2, "more bytes in one host call than argument-bytes allows"),
+    ("huge-code:8", "attempts-exhausted", 2, "more bytes in one host call than argument-bytes allows"),
+    ("huge-retry:8", "attempts-exhausted", 2, "more bytes in one host call than argument-bytes allows"),
 ];
 
 /// Few attempts soon after each other, so that a dead letter comes soon.
@@ -172,4 +175,43 @@ async fn lifecycle_and_health_keep_a_bad_candidate_out() {
         assert_eq!(host.slot("misbehave").await, before);
     }
     end((host, neighbour)).await;
+}
+
+/// As many MiB of an error as the host lets through, so that it is a guest's
+/// error and no limit; and all that may be left of it where people read it.
+const HUGE: &str = "8";
+const LINE_MAX: usize = 16 << 10;
+
+/// What a plugin says of an error goes to whoever asked, into the log and into a dead letter: nowhere all of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_huge_error_is_cut_wherever_it_is_shown() {
+    let data = tempfile::tempdir().unwrap();
+    let host = HostProcess::start(data.path(), &[]).await;
+    host.installed(&misbehave().with("limits", "argument-bytes", 16 << 20).with("limits", "cpu-ms", 5_000)).await;
+    let neighbour = Neighbour::start(&host, 50).await;
+    for (number, (behaviour, error)) in [("huge-error", "huge: xxx"), ("huge-code", "xxx")].into_iter().enumerate() {
+        let id = host.event("misbehave.event", &format!("e{number}"), &format!("{behaviour}:{HUGE}"), &json!({})).await;
+        let task = json!({"payload": {}, "routing_key": format!("{behaviour}:{HUGE}"), "message_id": format!("t{number}")});
+        assert_eq!(host.post("/v1/tasks/misbehave", &task).await.status, 202);
+        for (queue, id) in [("events/misbehave", id), ("misbehave", format!("t{number}"))] {
+            let dead = host.dead_letter(queue, &id).await;
+            assert_eq!((&dead["reason"], &dead["attempts"]), (&json!("rejected"), &json!(1)), "{behaviour}: {}", dead["reason"]);
+            let told = dead["last_error"].as_str().unwrap();
+            assert!(told.starts_with(error) && told.len() < LINE_MAX, "{behaviour}: {} bytes, {}", told.len(), &told[..64]);
+        }
+        let answer = host.post("/v1/decisions/misbehave.decision", &json!({"subject": format!("{behaviour}:{HUGE}"), "payload": {}})).await;
+        assert_eq!(answer.ok()["reason"]["code"], "decision.guest-error", "{answer}");
+        assert!(answer.body.len() < LINE_MAX, "{behaviour}: an answer of {} bytes", answer.body.len());
+    }
+    let retried = host.event("misbehave.event", "retried", &format!("huge-retry:{HUGE}"), &json!({})).await;
+    let longest = eventually("a line about each delivery", async || {
+        let log = std::fs::read_to_string(data.path().join("host.log")).unwrap();
+        let told = log.lines().filter(|line| line.contains("delivery not done")).count();
+        (told >= 5 && log.contains(&retried)).then(|| log.lines().map(str::len).max().unwrap())
+    })
+    .await;
+    assert!(longest < LINE_MAX, "a line of the log has {longest} bytes");
+    host.assert_alive().await;
+    neighbour.stop().await.assert_unharmed();
+    host.stop().await;
 }

@@ -45,6 +45,9 @@ const ROWS: &[Row] = &[
     row("big-log:16", 503, "limit", "more bytes in one host call than argument-bytes allows"),
     row("huge-result:8", 503, "limit", "a response body over 4194304 bytes"),
     row("huge-result:128", 503, "limit", "more memory"),
+    row("huge-error:8", 503, "limit", "a response body over 4194304 bytes"),
+    row("huge-code:8", 503, "limit", "a response body over 4194304 bytes"),
+    row("huge-retry:8", 503, "limit", "a response body over 4194304 bytes"),
     // counts
     row("handle-flood", 503, "limit", "more handles than allowed"),
     // Each cursor holds one of the few connections that read its own database.

@@ -25,3 +25,5 @@ mod loader;
 mod permissions;
 #[cfg(test)]
 mod swap;
+#[cfg(test)]
+mod tasks;

@@ -75,6 +75,10 @@ impl Client {
     }
 
     pub async fn upload(&self, package: &Package, query: &str) -> Answer {
+        self.send(self.upload_request(package, query)).await
+    }
+
+    pub fn upload_request(&self, package: &Package, query: &str) -> RequestBuilder {
         let component = multipart::Part::bytes(package.component.clone());
         let form = multipart::Form::new().part("component", component).text("manifest", package.manifest.clone());
         let form = match &package.config {
@@ -82,7 +86,7 @@ impl Client {
             None => form,
         };
         let approve = package.approve;
-        self.send(self.request(Method::POST, &format!("/v1/plugins?approve_grants={approve}{query}")).multipart(form)).await
+        self.request(Method::POST, &format!("/v1/plugins?approve_grants={approve}{query}")).multipart(form)
     }
 
     pub async fn install(&self, package: &Package) -> Answer {

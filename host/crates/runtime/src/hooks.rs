@@ -23,15 +23,13 @@ pub(crate) fn unbound<T>(what: &str, name: &str) -> Outcome<T> {
 
 fn guest_error(error: HookError) -> Failure {
     Failure::Guest(match error {
-        HookError::Retry(retry) => {
-            GuestError::Retry { message: retry.message, after: retry.after_ms.map(|ms| Duration::from_millis(ms.into())) }
-        }
-        HookError::Reject(failure) => GuestError::Reject { code: failure.code, message: failure.message },
+        HookError::Retry(retry) => GuestError::retry(retry.message, retry.after_ms.map(|ms| Duration::from_millis(ms.into()))),
+        HookError::Reject(failure) => GuestError::reject(failure.code, failure.message),
     })
 }
 
 fn refused(failure: hook_types::Failure) -> Failure {
-    Failure::Guest(GuestError::Reject { code: failure.code, message: failure.message })
+    Failure::Guest(GuestError::reject(failure.code, failure.message))
 }
 
 fn payload_in(payload: Payload) -> hook_types::Payload {

@@ -78,5 +78,5 @@ async fn collect(receiver: oneshot::Receiver<Answered>, most: usize) -> Outcome<
 }
 
 fn rejected(code: &str, message: String) -> Failure {
-    Failure::Guest(GuestError::Reject { code: code.to_owned(), message })
+    Failure::Guest(GuestError::reject(code.to_owned(), message))
 }

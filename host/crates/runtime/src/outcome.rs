@@ -36,6 +36,30 @@ pub enum GuestError {
     Reject { code: String, message: String },
 }
 
+/// Guest-controlled: bytes kept of an error's code and of its message, before
+/// they reach an answer, a dead letter, the log or an audit record.
+const CODE_MAX: usize = 128;
+const MESSAGE_MAX: usize = 4_096;
+
+impl GuestError {
+    pub(crate) fn retry(message: String, after: Option<Duration>) -> Self {
+        Self::Retry { message: cut(message, MESSAGE_MAX), after }
+    }
+
+    pub(crate) fn reject(code: String, message: String) -> Self {
+        Self::Reject { code: cut(code, CODE_MAX), message: cut(message, MESSAGE_MAX) }
+    }
+}
+
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        // Or it would go on taking the memory that the guest filled.
+        text.shrink_to_fit();
+    }
+    text
+}
+
 impl Failure {
     /// The outcome's name in logs and metrics.
     pub fn code(&self) -> &'static str {
@@ -72,4 +96,18 @@ pub struct Reply<T> {
     /// Of the slot that answered; 0 if none did.
     pub generation: u64,
     pub outcome: Outcome<T>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_says_of_an_error_is_cut_at_a_character() {
+        let long = || "é".repeat(1 << 20);
+        let GuestError::Reject { code, message } = GuestError::reject(format!("x{}", long()), long()) else { unreachable!("a rejection") };
+        assert_eq!((code.len(), message.len()), (CODE_MAX - 1, MESSAGE_MAX));
+        assert!(message.chars().all(|c| c == 'é') && message.capacity() < 2 * MESSAGE_MAX);
+        assert_eq!(GuestError::retry("short".to_owned(), None), GuestError::Retry { message: "short".to_owned(), after: None });
+    }
 }

@@ -7,7 +7,7 @@ use plinth_capability::{
     Error, ErrorKind, Result,
     audit::{AuditLog, AuditRecord, RECORD_MAX},
     name::TopicName,
-    queue::{BODY_MAX, DELAY_MAX, Destination, HEADERS_MAX, Message, Queue},
+    queue::{Destination, Message, Queue},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -232,23 +232,7 @@ fn is_permanent(kind: ErrorKind) -> bool {
     }
 }
 
-/// Refused here, the guest learns of it; refused by the queue, only the log would.
-pub(super) fn check_message(message: &Message) -> Result<()> {
-    let refuse = |kind, why: &str| Err(Error::new(kind, "outbox.publish", why));
-    let headers: usize = message.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    let described = message.content_type.len() + message.routing_key.len() + message.correlation_id.as_ref().map_or(0, String::len);
-    if message.id.is_empty() || message.id.len() > 128 {
-        return refuse(ErrorKind::InvalidInput, "a message id has 1 to 128 bytes");
-    }
-    if message.priority > 9 || message.delay > DELAY_MAX || message.expires.is_some_and(|e| e > DELAY_MAX) {
-        return refuse(ErrorKind::InvalidInput, "a priority, delay or expiry is out of range");
-    }
-    if message.body.len() > BODY_MAX || headers + described > HEADERS_MAX {
-        return refuse(ErrorKind::LimitExceeded, "the body or the headers are too large");
-    }
-    Ok(())
-}
-
+/// Refused here, the guest learns of it; refused by the audit log, only the log would.
 pub(super) fn check_record(record: &AuditRecord) -> Result<()> {
     if TopicName::new(&record.entry.action).is_err() || uuid::Uuid::try_parse(&record.id).is_err() {
         return Err(Error::new(ErrorKind::InvalidInput, "outbox.audit", "an action is words joined by dots, and an id a UUID"));

@@ -10,9 +10,10 @@ use plinth_capability::{
     queue::{BODY_MAX, DELAY_MAX, HEADERS_MAX, Message, QueueSpec},
 };
 
-/// The contract's limits on one message.
-fn check_message(message: &Message) -> Result<()> {
-    let refuse = |kind, why: String| Err(Error::new(kind, "queue.publish", why));
+/// The contract's limits on one message. `operation` names who was asked: the
+/// queue itself, or an outbox, where a guest must learn of it before its commit.
+pub(crate) fn check_message(operation: &'static str, message: &Message) -> Result<()> {
+    let refuse = |kind, why: String| Err(Error::new(kind, operation, why));
     if message.id.is_empty() || message.id.len() > 128 {
         return refuse(ErrorKind::InvalidInput, format!("a message id has 1 to 128 bytes, not {}", message.id.len()));
     }

@@ -5,6 +5,7 @@
 use plinth_backend::{Durability, audit::SqliteAudit, queue::EmbeddedQueue};
 use plinth_capability::{
     audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord, Subject},
+    conformance::{find_all, queue::take},
     name::QueueName,
     queue::{Destination, Message, Queue, QueueSpec},
 };
@@ -122,29 +123,14 @@ async fn a_killed_process_loses_nothing() {
     assert_eq!(confirmed.len(), 2 * CONFIRMED);
     let (queue, audit) = open(dir.path()).await;
     let mut delivered = HashSet::new();
-    loop {
-        let deliveries = queue.consume(&work(), 1_000, Duration::ZERO).await.unwrap();
-        if deliveries.is_empty() {
-            break;
-        }
-        for delivery in deliveries {
-            assert_eq!((delivery.attempt, &delivery.message), (1, &message(&delivery.message.id)));
-            assert!(delivered.insert(delivery.message.id), "delivered twice");
-        }
+    for delivery in take(queue.as_ref(), &work(), usize::MAX, Duration::ZERO).await {
+        assert_eq!((delivery.attempt, &delivery.message), (1, &message(&delivery.message.id)));
+        assert!(delivered.insert(delivery.message.id), "delivered twice");
     }
     assert!(confirmed.is_subset(&delivered));
-    let (mut next, mut cursor) = (0, None);
-    loop {
-        let page = audit.find(&AuditFilter::default(), cursor.as_deref(), 1_000).await.unwrap();
-        for stored in &page.records {
-            assert_eq!(stored.sequence, next, "a gap");
-            confirmed.remove(&stored.record.id);
-            next += 1;
-        }
-        cursor = page.next;
-        if cursor.is_none() {
-            break;
-        }
+    for (expected, stored) in (0..).zip(find_all(audit.as_ref(), &AuditFilter::default(), 1_000).await) {
+        assert_eq!(stored.sequence, expected, "a gap");
+        confirmed.remove(&stored.record.id);
     }
     assert!(confirmed.is_empty(), "{} confirmed records are lost", confirmed.len());
 }

@@ -3,7 +3,8 @@
 
 use crate::{
     ErrorKind,
-    audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord, Change, RECORD_MAX, StoredRecord, Subject},
+    audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord, Change, RECORD_MAX, Subject},
+    conformance::find_all,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -61,19 +62,6 @@ fn records(count: usize) -> Vec<AuditRecord> {
     (0..count).map(|_| record("a.b")).collect()
 }
 
-async fn find_all(log: &Arc<dyn AuditLog>, filter: &AuditFilter, limit: u32) -> Vec<StoredRecord> {
-    let (mut all, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = log.find(filter, cursor.as_deref(), limit).await.unwrap();
-        assert!(page.records.len() <= usize::try_from(limit).unwrap());
-        all.extend(page.records);
-        cursor = page.next;
-        if cursor.is_none() {
-            return all;
-        }
-    }
-}
-
 pub async fn appended_is_durable(mut fixture: impl AuditFixture) {
     let log = fixture.log();
     let mut full = record("application.status.change");
@@ -90,7 +78,7 @@ pub async fn appended_is_durable(mut fixture: impl AuditFixture) {
     let log = fixture.log();
     let stored = log.record(&full.id).await.unwrap().unwrap();
     assert_eq!((&stored.record, stored.sequence), (&full, 0));
-    let found = find_all(&log, &AuditFilter::default(), 10).await;
+    let found = find_all(log.as_ref(), &AuditFilter::default(), 10).await;
     assert_eq!(found.iter().map(|stored| &stored.record).collect::<Vec<_>>(), [&full, &failed]);
     assert_eq!(log.record(&record("x").id).await.unwrap(), None);
     assert_eq!(log.count().await.unwrap(), 2);
@@ -218,7 +206,7 @@ pub async fn filters_combine(fixture: impl AuditFixture) {
         plugin_id: set("applications"),
         outcome: set("success"),
     };
-    let sequences = async |filter: &AuditFilter| find_all(&log, filter, 4).await.iter().map(|r| r.sequence).collect::<Vec<_>>();
+    let sequences = async |filter: &AuditFilter| find_all(log.as_ref(), filter, 4).await.iter().map(|r| r.sequence).collect::<Vec<_>>();
     assert_eq!(sequences(&all).await, [0]);
     type Widen<'a> = &'a dyn Fn(&mut AuditFilter);
     let drop_one: [(Widen<'_>, u64); 8] = [
@@ -246,7 +234,7 @@ pub async fn action_prefix_is_by_words(fixture: impl AuditFixture) {
     log.append(actions.iter().map(|action| record(action)).collect()).await.unwrap();
     let matching = async |prefix: &str| {
         let filter = AuditFilter { action_prefix: Some(prefix.to_owned()), ..AuditFilter::default() };
-        find_all(&log, &filter, 100).await.into_iter().map(|stored| stored.record.entry.action).collect::<Vec<_>>()
+        find_all(log.as_ref(), &filter, 100).await.into_iter().map(|stored| stored.record.entry.action).collect::<Vec<_>>()
     };
     assert_eq!(matching("app.status").await, ["app.status", "app.status.change"]);
     assert_eq!(matching("app").await, actions[..6]);
@@ -266,9 +254,9 @@ pub async fn pages_are_complete(fixture: impl AuditFixture) {
         }
     });
     let filter = AuditFilter { actor: Some("user:4711".to_owned()), ..AuditFilter::default() };
-    let meanwhile = find_all(&log, &filter, 4).await;
+    let meanwhile = find_all(log.as_ref(), &filter, 4).await;
     appending.join_all().await;
-    let after = find_all(&log, &filter, 7).await;
+    let after = find_all(log.as_ref(), &filter, 7).await;
     assert_eq!(after.len(), 45);
     assert!(meanwhile.len() >= 25);
     assert_eq!(meanwhile, after[..meanwhile.len()], "oldest first, each once, none left out");
@@ -296,7 +284,7 @@ pub async fn digest_covers_the_bytes(mut fixture: impl AuditFixture) {
     let mut other = first.clone();
     other.id = uuid::Uuid::now_v7().to_string();
     log.append(vec![first.clone(), other]).await.unwrap();
-    let found = find_all(&log, &AuditFilter::default(), 10).await;
+    let found = find_all(log.as_ref(), &AuditFilter::default(), 10).await;
     for stored in &found {
         assert!(stored.digest.len() == 64 && stored.digest.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')), "{}", stored.digest);
     }

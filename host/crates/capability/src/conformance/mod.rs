@@ -8,14 +8,33 @@ pub mod queue;
 pub mod secrets;
 pub mod state;
 
+use crate::audit::{AuditFilter, AuditLog, StoredRecord};
 use std::time::{Duration, Instant};
+
+/// Long enough for a busy machine; reached only by a failing case.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks until the answer is yes, for what a contract promises only "soon".
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let began = Instant::now();
     while !holds().await {
-        assert!(began.elapsed() < Duration::from_secs(10), "still not so after 10 s: {what}");
+        assert!(began.elapsed() < PATIENCE, "still not so after {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Every record that a filter finds, read in pages of `limit`.
+#[expect(clippy::expect_used, reason = "a case fails by panicking")]
+pub async fn find_all(log: &dyn AuditLog, filter: &AuditFilter, limit: u32) -> Vec<StoredRecord> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = log.find(filter, cursor.as_deref(), limit).await.expect("find answers");
+        assert!(page.records.len() <= limit as usize, "a page holds at most its limit");
+        all.extend(page.records);
+        cursor = page.next;
+        if cursor.is_none() {
+            return all;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-pub use support::QueueFixture;
+pub use support::{QueueFixture, take};
 
 use crate::{
     ErrorKind, now_ms,

@@ -8,7 +8,7 @@ use super::{
     outbox,
     pool::Lease,
 };
-use crate::database::outbox::{check_message, check_record};
+use crate::{database::outbox::check_record, queue::check_message};
 use async_trait::async_trait;
 use plinth_capability::{
     Error, ErrorKind, Result,
@@ -213,7 +213,7 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn outbox_publish(&mut self, destination: &Destination, message: Message) -> Result<()> {
-        check_message(&message)?;
+        check_message("outbox.publish", &message)?;
         self.put_in_outbox(outbox::Draft::message(destination, message)?).await
     }
 

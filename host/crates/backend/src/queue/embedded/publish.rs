@@ -40,7 +40,7 @@ pub(super) async fn publish(
     };
     let mut outcomes = Vec::with_capacity(messages.len());
     for message in &messages {
-        let outcome = match (check_message(message), &targets) {
+        let outcome = match (check_message("queue.publish", message), &targets) {
             (Err(refused), _) => Err(refused),
             (Ok(()), None) => Err(Error::new(ErrorKind::Unroutable, "queue.publish", format!("no queue `{name}`"))),
             (Ok(()), Some(targets)) => insert(connection, targets, name, message, now).await?,

@@ -2,15 +2,13 @@
 
 use crate::{
     Error,
+    conformance::eventually,
     name::{QueueName, TopicName, TopicPattern},
     queue::{Delivery, Depth, Destination, Message, Queue, QueueSpec, Settlement},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 /// A queue, alone in its storage, that can lose its process.
 #[async_trait]
@@ -21,10 +19,11 @@ pub trait QueueFixture: Send + Sync {
     async fn reopen(&mut self);
 }
 
-/// Long enough for a busy machine; reached only by a failing case.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) use crate::conformance::PATIENCE;
 /// How long nothing must come for "nothing comes".
 pub(super) const QUIET: Duration = Duration::from_millis(200);
+/// Deliveries asked for at a time.
+const TAKE_MAX: u32 = 1_000;
 
 pub(super) fn name(text: &str) -> QueueName {
     QueueName::new(text).unwrap()
@@ -90,23 +89,24 @@ pub(super) async fn nothing_comes(queue: &Arc<dyn Queue>, from: &QueueName) {
 
 /// A broker may count with a delay, and hand out fewer than it has.
 pub(super) async fn eventually_depth(queue: &Arc<dyn Queue>, of: &QueueName, expected: Depth) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let depth = queue.depth(of).await.unwrap();
-        if depth == expected {
-            return;
-        }
-        assert!(Instant::now() < deadline, "depth is {depth:?}, not {expected:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually(&format!("{expected:?}"), async || queue.depth(of).await.unwrap() == expected).await;
 }
 
 pub(super) async fn drain(queue: &Arc<dyn Queue>, from: &QueueName, count: usize) -> Vec<Delivery> {
+    let all = take(queue.as_ref(), from, count, PATIENCE).await;
+    assert_eq!(all.len(), count, "deliveries that came");
+    all
+}
+
+/// Deliveries until there are so many, or until none comes within `wait`.
+pub async fn take(queue: &dyn Queue, from: &QueueName, count: usize, wait: Duration) -> Vec<Delivery> {
     let mut all = Vec::new();
     while all.len() < count {
-        let most = u32::try_from(count - all.len()).unwrap();
-        let deliveries = queue.consume(from, most, PATIENCE).await.unwrap();
-        assert!(!deliveries.is_empty(), "{} of {count} deliveries came", all.len());
+        let most = u32::try_from(count - all.len()).unwrap_or(u32::MAX).min(TAKE_MAX);
+        let deliveries = queue.consume(from, most, wait).await.unwrap();
+        if deliveries.is_empty() {
+            break;
+        }
         all.extend(deliveries);
     }
     all
