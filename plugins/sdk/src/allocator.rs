@@ -13,12 +13,10 @@ use std::{
     cell::{Cell, UnsafeCell},
 };
 
-/// Bytes that need no growth of the memory: one page of WebAssembly.
-const ARENA: usize = 64 << 10;
-
+/// One page of WebAssembly.
 #[cfg(all(target_family = "wasm", not(target_feature = "atomics")))]
 #[global_allocator]
-static ALLOCATOR: Arena<ARENA> = Arena::new();
+static ALLOCATOR: Arena<{ 64 << 10 }> = Arena::new();
 
 #[repr(C, align(16))]
 struct Arena<const N: usize> {

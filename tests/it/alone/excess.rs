@@ -43,12 +43,12 @@ const EXCESSES: [(&str, Excess); 15] = [
 ];
 
 /// Calls of the neighbour per second beside one excess.
-const OFTEN: u32 = 300;
+const OFTEN: u32 = 400;
 /// Loud and quiet take turns, and what counts is the middle one of the turns'
 /// p99: a hiccup of the machine falls into one turn, what a plugin does to
 /// another into each.
 const TURNS: u32 = 5;
-const TURN: Duration = Duration::from_millis(700);
+const TURN: Duration = Duration::from_millis(500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_excess_next_door_is_borne() {

@@ -13,9 +13,9 @@ const PER_SECOND: u32 = 200;
 const TURNS: u32 = 5;
 const TURN: Duration = Duration::from_secs(2);
 /// The figure that counts is the ratio, which is written and printed. Below this
-/// the test does not fail: on a machine with other work of its own, one or two
+/// the test does not fail: on a machine with other work of its own, a few
 /// milliseconds double for no reason of ours.
-pub(super) const FLOOR: Duration = Duration::from_millis(5);
+pub(super) const FLOOR: Duration = Duration::from_millis(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loops_and_bombs_next_door_do_not_double_the_latency() {
