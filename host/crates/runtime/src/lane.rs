@@ -191,6 +191,8 @@ mod tests {
             assert!(!manners.good(), "nobody knows it yet");
             manners.ended(short);
         }
+        assert!(manners.good());
+        (0..BAD_FROM).for_each(|_| manners.ended(short));
         for _ in 0..100 {
             manners.ended(long);
             assert!(manners.good(), "one in a while is the machine's doing");
