@@ -72,8 +72,9 @@ impl Lanes {
 
 /// How the calls of one version have lately kept to their first turn. One that
 /// overstays again and again starts on the background threads at once: some
-/// work, such as copying a whole memory, cannot be interrupted half-way. So do
-/// the first calls of a version nobody knows yet.
+/// work, such as copying a whole memory, cannot be interrupted half-way. A new
+/// version is trusted: its first calls come in the middle of a swap.
+#[derive(Default)]
 pub(crate) struct Manners(AtomicU32);
 
 /// What a call may take and still count as short: the first turn and a tick.
@@ -83,14 +84,6 @@ const SHORT: Duration = Duration::from_millis(2);
 const OVERSTAY: u32 = 8;
 const BAD_FROM: u32 = 2 * OVERSTAY;
 const WORST: u32 = 8 * OVERSTAY;
-/// A new version has to end this many calls in a short time first.
-const PROBATION: u32 = 16;
-
-impl Default for Manners {
-    fn default() -> Self {
-        Self(AtomicU32::new(BAD_FROM + PROBATION - 1))
-    }
-}
 
 impl Manners {
     fn good(&self) -> bool {
@@ -187,12 +180,6 @@ mod tests {
     fn only_who_overstays_again_and_again_loses_the_first_turn() {
         let manners = Manners::default();
         let (short, long) = (Duration::from_micros(50), Duration::from_millis(5));
-        for _ in 0..PROBATION {
-            assert!(!manners.good(), "nobody knows it yet");
-            manners.ended(short);
-        }
-        assert!(manners.good());
-        (0..BAD_FROM).for_each(|_| manners.ended(short));
         for _ in 0..100 {
             manners.ended(long);
             assert!(manners.good(), "one in a while is the machine's doing");
