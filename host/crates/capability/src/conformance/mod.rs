@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cache;
 pub mod database;
+pub mod inbox;
 pub mod metrics;
 pub mod queue;
 pub mod secrets;
@@ -105,5 +106,9 @@ mod tests {
     #[test]
     fn state_suite_is_the_contract() {
         bullets_match_cases(include_str!("../state.rs"), include_str!("state.rs"));
+    }
+    #[test]
+    fn inbox_suite_is_the_contract() {
+        bullets_match_cases(include_str!("../inbox.rs"), include_str!("inbox.rs"));
     }
 }
