@@ -18,7 +18,7 @@ pub(crate) async fn check(
     let config = HostConfig { data: folder.path().to_owned(), ..config };
     let backends = Backends::open(&config).await?;
     let runtime_config = wiring::runtime_config(&config, overrides.program()?, overrides.faults)?;
-    let parts = Parts { capabilities: backends.capabilities.clone(), state: backends.state() };
+    let parts = Parts { capabilities: backends.capabilities.clone(), state: backends.state(), fleet: None };
     let runtime = Runtime::start(runtime_config, parts).await?;
     let checked = runtime.check(package).await;
     let limit = Duration::from_secs(1);

@@ -85,7 +85,7 @@ pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHo
     let address = listener.local_addr().map_err(|e| StartError::Listen(config.api.listen, e))?;
     let backends = Backends::open(&config).await?;
     let runtime_config = wiring::runtime_config(&config, overrides.program()?, overrides.faults)?;
-    let parts = Parts { capabilities: backends.capabilities.clone(), state: backends.state() };
+    let parts = Parts { capabilities: backends.capabilities.clone(), state: backends.state(), fleet: backends.fleet(&config.fleet) };
     let runtime = Runtime::start(runtime_config, parts).await?;
     let (stop, stop_serving) = (CancellationToken::new(), CancellationToken::new());
     let (serving, tasks) = (TaskTracker::new(), TaskTracker::new());

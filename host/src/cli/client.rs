@@ -103,6 +103,24 @@ pub(super) struct Outcome {
     pub reason: Option<String>,
 }
 
+#[derive(Deserialize)]
+pub(super) struct Fleet {
+    pub(super) shared: bool,
+    pub(super) hosts: Vec<FleetHost>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct FleetHost {
+    pub(super) name: String,
+    pub(super) id: String,
+    pub(super) this: bool,
+    pub(super) live: bool,
+    pub(super) ready: bool,
+    pub(super) generation: u64,
+    pub(super) note: Option<String>,
+    pub(super) age_ms: u64,
+}
+
 /// What to install.
 #[derive(Debug, Clone)]
 pub(super) struct Upload {
@@ -157,6 +175,10 @@ impl Client {
     /// `conditions` are the query parameters of `GET /v1/audit`.
     pub(super) async fn audit(&self, conditions: &[(&str, String)]) -> Result<Value> {
         self.answer(self.request(Method::GET, &["v1", "audit"]).query(conditions)).await
+    }
+
+    pub(super) async fn fleet(&self) -> Result<Value> {
+        self.answer(self.request(Method::GET, &["v1", "fleet"])).await
     }
 
     fn upload(&self, upload: Upload) -> RequestBuilder {

@@ -4,6 +4,7 @@
 
 mod audit;
 mod client;
+mod fleet;
 mod plugin;
 mod serve;
 
@@ -70,6 +71,9 @@ enum Command {
     /// Read the audit log.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Look at the hosts that share one state.
+    #[command(subcommand)]
+    Fleet(fleet::FleetCommand),
     /// Check a configuration or print the reference.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -146,6 +150,7 @@ fn dispatch(command: Command, env: impl Fn(&str) -> Option<String>) -> Done {
         Command::Serve(serve) => serve.run(env),
         Command::Plugin(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Fleet(command) => command.run(),
         Command::Config(ConfigCommand::Check { file }) => check_config(&file, env),
         Command::Config(ConfigCommand::Reference) => {
             print!("{REFERENCE}");

@@ -172,6 +172,9 @@ impl From<LoadError> for ApiError {
             LoadError::NoSuchPlugin(_) => problem::NO_SUCH_PLUGIN,
             LoadError::NoSuchVersion(_) => problem::NO_SUCH_VERSION,
             LoadError::NoPrevious => problem::NO_PREVIOUS_VERSION,
+            LoadError::Vetoed { .. } => problem::VETOED,
+            LoadError::NotStaged(_) => problem::NOT_STAGED,
+            LoadError::Superseded => problem::SUPERSEDED,
             LoadError::State(_) => problem::STATE_UNAVAILABLE,
             LoadError::Unavailable(_) => problem::LOADER_UNAVAILABLE,
         };

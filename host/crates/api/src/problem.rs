@@ -123,6 +123,9 @@ kinds! {
     NO_SUCH_PLUGIN = NOT_FOUND "no-such-plugin" "There is no such plugin";
     NO_SUCH_VERSION = NOT_FOUND "no-such-version" "There is no such version";
     NO_PREVIOUS_VERSION = CONFLICT "no-previous-version" "There is no version to go back to";
+    VETOED = CONFLICT "vetoed" "A host of the fleet refuses the change";
+    NOT_STAGED = SERVICE_UNAVAILABLE "not-staged" "A host of the fleet is not ready for the change";
+    SUPERSEDED = CONFLICT "superseded" "Another host is changing the plugin";
     STATE_UNAVAILABLE = SERVICE_UNAVAILABLE "state-unavailable" "The host could not store the change";
     LOADER_UNAVAILABLE = SERVICE_UNAVAILABLE "loader-unavailable" "The host cannot load plugins now";
 }

@@ -7,7 +7,7 @@ use crate::{
     openapi::{self, Rendered},
     problem,
     readiness::{Plugged, Prober, Readiness},
-    routes::{self, Plugins, audit, cache, cache_bulk, decisions, events, health, hooks::Hooks, metrics, plugins, queues, tasks},
+    routes::{self, Plugins, audit, cache, cache_bulk, decisions, events, fleet, health, hooks::Hooks, metrics, plugins, queues, tasks},
 };
 use axum::{Router, extract::DefaultBodyLimit, routing::any_service};
 use http::{Method, Uri};
@@ -62,7 +62,7 @@ pub(crate) fn host_router(
 
 fn plugin_router(edge: &Arc<Edge>, state: Plugins, config: &ApiConfig) -> Router {
     let hooks = Hooks::new(Arc::clone(edge), state.clone(), config.body_bytes, config.request_timeout());
-    let own = decisions::routes().with_state(state.clone());
+    let own = decisions::routes().merge(fleet::routes()).with_state(state.clone());
     // Looking and changing share paths, so they share the zone of the slower.
     let load = plugins::routes().merge(plugins::load_routes()).with_state(state);
     zone(edge, Zone::Api, config.body_bytes, own)
@@ -87,6 +87,7 @@ pub(crate) fn documented_routes() -> utoipa::openapi::OpenApi {
         plugins::routes().into_openapi(),
         plugins::load_routes().into_openapi(),
         decisions::routes().into_openapi(),
+        fleet::routes().into_openapi(),
         openapi::routes().into_openapi(),
     ] {
         document.merge(more);

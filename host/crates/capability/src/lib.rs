@@ -8,6 +8,7 @@ pub mod audit;
 pub mod cache;
 pub mod database;
 mod error;
+pub mod fleet;
 pub mod inbox;
 pub mod metrics;
 pub mod name;

@@ -7,6 +7,7 @@
 
 use crate::{
     LoadError, Package,
+    fleet::Agreed,
     hook::{ActivationCause, Cause, Hook},
     hooks,
     invoke::Call,
@@ -18,7 +19,7 @@ use crate::{
     view::{Change, SlotState},
 };
 use bytes::Bytes;
-use plinth_capability::{name::PluginName, state::StoredVersion};
+use plinth_capability::{fleet::Decided, name::PluginName, state::StoredVersion};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -48,6 +49,23 @@ impl Kind {
     }
 }
 
+/// A change that was made.
+pub(crate) struct Changed {
+    pub(crate) generation: u64,
+    /// Who has not followed.
+    notices: Vec<String>,
+}
+
+/// How a change is stored.
+enum Way<'a> {
+    /// By this host, which has the state for itself; with the component that may not be stored yet.
+    Alone(Option<&'a Bytes>),
+    /// Every live host is ready for it.
+    Agreed(Agreed),
+    /// Without asking, over a slot of this generation.
+    Decided(u64),
+}
+
 impl Inner {
     pub(crate) async fn install(self: &Arc<Self>, package: Package) -> Result<Change, LoadError> {
         let began = Instant::now();
@@ -72,9 +90,9 @@ impl Inner {
         let cause = from.clone().map_or(ActivationCause::Start, |from| ActivationCause::Upgrade { from });
         self.loader.probe(&self.invoker, &version, cause).await?;
         let kind = if current.is_some() { Kind::Swap } else { Kind::Install };
-        let slot = |generation| Slot {
+        let slot = Slot {
             plugin: manifest.name.clone(),
-            generation,
+            generation: 0,
             approved: version.manifest.grants.clone(),
             previous: current.as_ref().and_then(|slot| slot.active.clone()),
             stored_previous: current.as_ref().filter(|slot| slot.active.is_some()).map(|slot| slot.stored.clone()),
@@ -84,8 +102,8 @@ impl Inner {
             reason: None,
             quarantined: current.as_ref().map(|slot| slot.quarantined.clone()).unwrap_or_default(),
         };
-        let generation = self.change(&manifest.name, Some(&package.component), kind, slot).await?;
-        Ok(told(loaded, generation, from, began))
+        let changed = self.change(Some(&package.component), kind, slot).await?;
+        Ok(told(loaded, changed, from, began))
     }
 
     pub(crate) async fn load(&self, package: &Package, plugin: &PluginName) -> Result<Loaded, LoadError> {
@@ -109,9 +127,9 @@ impl Inner {
         let from = slot.stored.version.clone();
         self.loader.activate(&self.invoker, &version, ActivationCause::Rollback { from: from.clone() }).await?;
         let active = version.clone();
-        let back = |generation| Slot {
+        let back = Slot {
             plugin: plugin.clone(),
-            generation,
+            generation: 0,
             approved: slot.approved.clone(),
             stored: active.stored.clone(),
             stored_previous: Some(slot.stored.clone()),
@@ -121,8 +139,8 @@ impl Inner {
             reason: None,
             quarantined: slot.quarantined.clone(),
         };
-        let generation = self.change(plugin, None, Kind::RollBack, back).await?;
-        Ok(told(&Loaded { version, notices: Vec::new(), compile_cached: true }, generation, Some(from), began))
+        let changed = self.change(None, Kind::RollBack, back).await?;
+        Ok(told(&Loaded { version, notices: Vec::new(), compile_cached: true }, changed, Some(from), began))
     }
 
     /// Activates a stored version by its version or digest.
@@ -135,7 +153,8 @@ impl Inner {
         if is(&slot.stored) && slot.active.is_some() {
             let version = slot.active.clone().ok_or(LoadError::NoPrevious)?;
             let notices = vec!["this version is active already".to_owned()];
-            return Ok(told(&Loaded { version, notices, compile_cached: true }, slot.generation, None, Instant::now()));
+            let unchanged = Changed { generation: slot.generation, notices: Vec::new() };
+            return Ok(told(&Loaded { version, notices, compile_cached: true }, unchanged, None, Instant::now()));
         }
         match slot.stored_previous.as_ref().is_some_and(is) {
             true => self.back(plugin).await,
@@ -148,71 +167,127 @@ impl Inner {
         let slot = self.registry.snapshot().slots.get(plugin).cloned().ok_or_else(|| LoadError::NoSuchPlugin(plugin.clone()))?;
         let publishing = self.publishing.lock().await;
         let snapshot = self.registry.snapshot();
-        let generation = snapshot.generation + 1;
-        self.state.remove_slot(plugin, generation).await.map_err(LoadError::State)?;
-        self.publish(snapshot.with(plugin, None, generation));
+        let generation = match &self.member {
+            Some(member) => member.decide(&Decided::Remove(plugin.clone()), slot.generation).await?,
+            None => {
+                let generation = snapshot.generation + 1;
+                self.state.remove_slot(plugin, generation).await.map_err(LoadError::State)?;
+                generation
+            }
+        };
+        self.publish(snapshot.with(plugin, None, snapshot.generation.max(generation)));
         drop(publishing);
+        self.take_away(&slot).await;
+        tracing::info!(%plugin, generation, "plugin removed");
+        for straggler in self.stragglers(generation).await {
+            tracing::warn!(%plugin, straggler, "the plugin is not removed everywhere");
+        }
+        Ok(generation)
+    }
+
+    /// What is left to do for a slot that is not published any more.
+    pub(crate) async fn take_away(self: &Arc<Self>, slot: &Slot) {
+        let plugin = &slot.plugin;
         // Nobody is told any more, but what is queued already is kept.
         if let Err(error) = self.unbind_topics(plugin).await {
             tracing::warn!(%plugin, %error, "topics could not be unbound");
         }
         self.capabilities.metrics.retract(plugin);
-        tracing::info!(%plugin, generation, "plugin removed");
         self.retire(slot.active.clone(), true);
         if let Some(previous) = &slot.previous {
             self.forget(previous);
         }
         VersionMeters::forget_plugin(self.capabilities.metrics.as_ref(), plugin);
-        Ok(generation)
     }
 
-    /// Stores, then publishes, then lets the replaced version drain; the new
-    /// generation. The caller holds the plugin's turn, and `component` is what
-    /// the slot needs and may not be stored yet.
-    pub(crate) async fn change(
-        self: &Arc<Self>,
-        plugin: &PluginName,
-        component: Option<&Bytes>,
-        kind: Kind,
-        make: impl FnOnce(u64) -> Slot + Send,
-    ) -> Result<u64, LoadError> {
-        let publishing = self.publishing.lock().await;
-        let snapshot = self.registry.snapshot();
-        let before = snapshot.slots.get(plugin).cloned();
-        let slot = make(snapshot.generation + 1);
-        if let Some(version) = &slot.active {
-            let declared = self.capabilities.metrics.declare(plugin, &version.manifest.metrics);
-            declared.map_err(|e| LoadError::Manifest(vec![e.message().to_owned()]))?;
+    /// The live hosts that do not serve `generation` in time; nobody where
+    /// there is no fleet.
+    async fn stragglers(&self, generation: u64) -> Vec<String> {
+        match &self.member {
+            Some(member) => member.stragglers(generation).await,
+            None => Vec::new(),
         }
-        if let Err(error) = self.bind_and_save(&slot, component).await {
-            // Nothing changed, so the events go where they went before.
-            let active = before.as_ref().and_then(|before| before.active.as_ref());
-            if let Some(Err(again)) = futures::future::OptionFuture::from(active.map(|v| self.declare_queues(v))).await {
-                tracing::error!(%plugin, error = %again, "topics could not be bound back");
+    }
+
+    /// Agrees with the fleet, stores, then publishes, then lets the replaced
+    /// version drain. The caller holds the plugin's turn, `component` is what
+    /// the slot needs and may not be stored yet, and the slot's generation is
+    /// set here.
+    pub(crate) async fn change(self: &Arc<Self>, component: Option<&Bytes>, kind: Kind, slot: Slot) -> Result<Changed, LoadError> {
+        let (plugin, version, state) = (slot.plugin.clone(), slot.stored.version.clone(), slot.state);
+        let before = self.registry.snapshot().slots.get(&plugin).cloned();
+        let way = self.way(component, kind, &slot, before.as_deref()).await?;
+        let generation = match self.save_and_publish(&way, slot, before.as_deref()).await {
+            Ok(generation) => generation,
+            Err(error) => {
+                if let (Some(member), Way::Agreed(agreed)) = (&self.member, &way) {
+                    member.withdraw(agreed).await;
+                }
+                return Err(error);
             }
-            return Err(LoadError::State(error));
-        }
-        let (version, state, generation) = (slot.stored.version.clone(), slot.state, slot.generation);
-        self.publish(snapshot.with(plugin, Some(slot), generation));
-        drop(publishing);
+        };
         self.capabilities.metrics.instrument(&SWAPS, &[plugin.as_str(), kind.name()]).add(1.0);
         tracing::info!(%plugin, version, generation, ?state, kind = kind.name(), "slot changed");
         if let Some(before) = before {
             self.let_go(&before);
         }
+        Ok(Changed { generation, notices: self.stragglers(generation).await })
+    }
+
+    /// How the change is stored; in a fleet the others have agreed by then.
+    async fn way<'a>(&self, component: Option<&'a Bytes>, kind: Kind, slot: &Slot, before: Option<&Slot>) -> Result<Way<'a>, LoadError> {
+        let expects = before.map_or(0, |before| before.generation);
+        match (&self.member, kind) {
+            (None, _) => Ok(Way::Alone(component)),
+            // Out of service at once: nobody is asked.
+            (Some(_), Kind::Quarantine) => Ok(Way::Decided(expects)),
+            (Some(member), _) => Ok(Way::Agreed(member.agree(slot.to_stored(), expects, component).await?)),
+        }
+    }
+
+    /// The new generation. Nothing has changed if it fails, and events go where they went before.
+    async fn save_and_publish(&self, way: &Way<'_>, mut slot: Slot, before: Option<&Slot>) -> Result<u64, LoadError> {
+        let plugin = slot.plugin.clone();
+        let _publishing = self.publishing.lock().await;
+        let snapshot = self.registry.snapshot();
+        slot.generation = snapshot.generation + 1;
+        if let Some(version) = &slot.active {
+            let declared = self.capabilities.metrics.declare(&plugin, &version.manifest.metrics);
+            declared.map_err(|e| LoadError::Manifest(vec![e.message().to_owned()]))?;
+        }
+        match self.bind_and_save(&slot, way).await {
+            Ok(generation) => slot.generation = generation,
+            Err(error) => {
+                let active = before.and_then(|before| before.active.as_ref());
+                if let Some(Err(again)) = futures::future::OptionFuture::from(active.map(|v| self.declare_queues(v))).await {
+                    tracing::error!(%plugin, error = %again, "topics could not be bound back");
+                }
+                return Err(error);
+            }
+        }
+        let generation = slot.generation;
+        // In a fleet, later changes of other plugins may be here already.
+        self.publish(snapshot.with(&plugin, Some(slot), snapshot.generation.max(generation)));
         Ok(generation)
     }
 
     /// No other slot is saved or removed between a component and its slot: the
     /// caller holds the lock of publishing.
-    async fn bind_and_save(&self, slot: &Slot, component: Option<&Bytes>) -> plinth_capability::Result<()> {
+    async fn bind_and_save(&self, slot: &Slot, way: &Way<'_>) -> Result<u64, LoadError> {
         if let Some(version) = &slot.active {
-            self.declare_queues(version).await?;
+            self.declare_queues(version).await.map_err(LoadError::State)?;
         }
-        if let Some(component) = component {
-            self.state.put_component(&slot.stored.digest, component).await?;
+        match (&self.member, way) {
+            (Some(member), Way::Agreed(agreed)) => member.commit(agreed).await,
+            (Some(member), Way::Decided(expects)) => member.decide(&Decided::Save(slot.to_stored()), *expects).await,
+            (_, way) => {
+                if let Way::Alone(Some(component)) = way {
+                    self.state.put_component(&slot.stored.digest, component).await.map_err(LoadError::State)?;
+                }
+                self.state.save_slot(&slot.to_stored()).await.map_err(LoadError::State)?;
+                Ok(slot.generation)
+            }
         }
-        self.state.save_slot(&slot.to_stored()).await
     }
 
     /// The caller holds the lock of publishing since before it took the
@@ -223,7 +298,7 @@ impl Inner {
     }
 
     /// Drains what was active and forgets what will not come back.
-    fn let_go(self: &Arc<Self>, before: &Slot) {
+    pub(crate) fn let_go(self: &Arc<Self>, before: &Slot) {
         let plugin = &before.plugin;
         let now = self.registry.snapshot();
         let held = |v: &Arc<Version>| {
@@ -283,15 +358,15 @@ impl Inner {
     }
 }
 
-fn told(loaded: &Loaded, generation: u64, replaced: Option<String>, began: Instant) -> Change {
+fn told(loaded: &Loaded, changed: Changed, replaced: Option<String>, began: Instant) -> Change {
     let info = &loaded.version.info;
     Change {
         plugin: info.plugin.clone(),
         version: info.version.clone(),
         digest: info.digest.clone(),
-        generation,
+        generation: changed.generation,
         replaced,
-        notices: loaded.notices.clone(),
+        notices: loaded.notices.iter().cloned().chain(changed.notices).collect(),
         elapsed_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
         compile_cached: loaded.compile_cached,
     }

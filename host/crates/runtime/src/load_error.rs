@@ -41,6 +41,15 @@ pub enum LoadError {
     /// Roll back without a previous version.
     #[error("there is no previous version")]
     NoPrevious,
+    /// Another host of the fleet cannot run it; nothing changed.
+    #[error("host {host} refuses the change")]
+    Vetoed { host: String, reason: String },
+    /// Live hosts that have neither made the version ready nor refused it in time; nothing changed.
+    #[error("{} host(s) did not make the version ready in time", .0.len())]
+    NotStaged(Vec<String>),
+    /// Another host of the fleet is changing this plugin, or has just changed it; nothing changed.
+    #[error("another host is changing this plugin; look again and repeat")]
+    Superseded,
     /// The host could not store the change; nothing changed.
     #[error("the change could not be stored")]
     State(#[source] plinth_capability::Error),
@@ -66,15 +75,25 @@ impl LoadError {
             Self::NoSuchPlugin(_) => "no-such-plugin",
             Self::NoSuchVersion(_) => "no-such-version",
             Self::NoPrevious => "no-previous-version",
+            Self::Vetoed { .. } => "vetoed",
+            Self::NotStaged(_) => "not-staged",
+            Self::Superseded => "superseded",
             Self::State(_) => "state-unavailable",
             Self::Unavailable(_) => "loader-unavailable",
         }
+    }
+
+    /// All of it in one line, for a reason or a vote.
+    pub(crate) fn told(&self) -> String {
+        std::iter::once(self.to_string()).chain(self.problems()).collect::<Vec<_>>().join("; ")
     }
 
     /// Every single problem, for people.
     pub fn problems(&self) -> Vec<String> {
         match self {
             Self::Manifest(list) | Self::Config(list) | Self::Structure(list) | Self::Preflight(list) | Self::Grants(list) => list.clone(),
+            Self::Vetoed { reason, .. } => vec![reason.clone()],
+            Self::NotStaged(hosts) => hosts.clone(),
             Self::Compile(text) | Self::Probe(text) | Self::Quarantined(text) => vec![text.clone()],
             _ => Vec::new(),
         }

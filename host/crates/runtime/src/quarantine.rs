@@ -71,9 +71,9 @@ impl Inner {
         };
         tracing::error!(%plugin, digest, fallback = previous.as_ref().map(|p| p.info.version.clone()), why = report.why, "digest quarantined");
         self.capabilities.metrics.instrument(&QUARANTINES, &[plugin.as_str()]).add(1.0);
-        let next = |generation| Slot {
+        let next = Slot {
             plugin: plugin.clone(),
-            generation,
+            generation: 0,
             approved: slot.approved.clone(),
             stored: previous.as_ref().map_or_else(|| slot.stored.clone(), |p| p.stored.clone()),
             stored_previous: None,
@@ -83,7 +83,7 @@ impl Inner {
             reason: Some(reason),
             quarantined,
         };
-        self.change(plugin, None, Kind::Quarantine, next).await.map(drop)
+        self.change(None, Kind::Quarantine, next).await.map(drop)
     }
 
     async fn fit_to_return(&self, previous: Arc<Version>, report: &TrapReport) -> Option<Arc<Version>> {

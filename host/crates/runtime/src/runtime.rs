@@ -7,6 +7,7 @@ use crate::{
     choke::FaultHook,
     decision::Merge,
     engine::{EngineConfig, Ticker},
+    fleet::{self, Member, Membership},
     hook::{Cause, Event, Hook, HttpRequest, Question, Task, Trigger},
     hooks, http_hook,
     invoke::{Call, Invoker, Work},
@@ -21,7 +22,7 @@ use crate::{
     state::GuestMemory,
     turns::Turns,
     version::Version,
-    view::{Change, Restored, SlotView},
+    view::{Change, FleetView, Restored, SlotView},
 };
 use bytes::Bytes;
 use plinth_capability::{Capabilities, name::PluginName, state::HostState};
@@ -64,6 +65,8 @@ pub struct RuntimeConfig {
 pub struct Parts {
     pub capabilities: Capabilities,
     pub state: Arc<dyn HostState>,
+    /// Where several hosts share the state.
+    pub fleet: Option<Membership>,
 }
 
 /// Whose manifest this is, as far as it can be told.
@@ -93,6 +96,8 @@ pub struct Runtime {
 pub(crate) struct Inner {
     pub(crate) capabilities: Arc<Capabilities>,
     pub(crate) state: Arc<dyn HostState>,
+    /// None: this host has the state for itself.
+    pub(crate) member: Option<Arc<Member>>,
     pub(crate) invoker: Invoker,
     pub(crate) registry: Registry,
     pub(crate) loader: Loader,
@@ -144,6 +149,7 @@ impl Runtime {
         let inner = Arc::new(Inner {
             capabilities,
             state: parts.state,
+            member: parts.fleet.map(|membership| Arc::new(Member::new(membership))),
             invoker,
             registry,
             loader,
@@ -158,14 +164,34 @@ impl Runtime {
             stop: CancellationToken::new(),
         });
         inner.tasks.spawn(quarantine::watch(Arc::downgrade(&inner), reports, inner.stop.clone()));
+        if let Some(member) = &inner.member {
+            inner.tasks.spawn(fleet::listen(inner.clone(), member.clone(), inner.stop.clone()));
+        }
         Ok(Self { inner, actor: "system".into() })
     }
 
     /// Brings back what was installed, one slot after the other; once. A slot
     /// that does not load is degraded and says why. Dropped before its end it
     /// leaves the rest stored as it is, for the next start.
+    ///
+    /// In a fleet it also catches up with what changed meanwhile, and only then
+    /// joins: a host that cannot read the state waits for it here.
     pub async fn restore(&self) {
         self.inner.restore().await;
+        let Some(member) = &self.inner.member else { return };
+        while !self.inner.catch_up(member).await {
+            member.news().await;
+        }
+        member.join().await;
+        self.inner.tasks.spawn(fleet::follow(self.inner.clone(), member.clone(), self.inner.stop.clone()));
+    }
+
+    /// The hosts over this state, by name.
+    pub async fn fleet(&self) -> plinth_capability::Result<FleetView> {
+        match &self.inner.member {
+            Some(member) => Ok(FleetView::of(member.hosts().await?, member.id())),
+            None => Ok(FleetView::alone(self.generation(), self.restored().all())),
+        }
     }
 
     /// How much of what was installed is back.
@@ -302,6 +328,9 @@ impl Runtime {
 
     /// Waits for draining and changes in progress, at most this long.
     pub async fn stop(&self, deadline: Duration) {
+        if let Some(member) = &self.inner.member {
+            member.leave().await;
+        }
         self.inner.stop.cancel();
         self.inner.tasks.close();
         if tokio::time::timeout(deadline, self.inner.tasks.wait()).await.is_err() {

@@ -30,6 +30,11 @@ impl Turns {
         PluginTurn { _held: lock.lock_owned().await }
     }
 
+    /// As `of`, for those who would rather come back later than stand in line.
+    pub(crate) fn of_now(&self, plugin: &PluginName) -> Option<PluginTurn> {
+        self.lock(plugin).try_lock_owned().ok().map(|held| PluginTurn { _held: held })
+    }
+
     fn lock(&self, plugin: &PluginName) -> Arc<Lock> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         locks.retain(|_, lock| lock.strong_count() > 0);
@@ -55,6 +60,7 @@ mod tests {
         let (mut second, mut third) = (Box::pin(turns.of(&one)), Box::pin(turns.of(&one)));
         assert!(poll!(&mut second).is_pending() && poll!(&mut third).is_pending());
         assert!(turns.of(&two).now_or_never().is_some(), "another plugin has its own turn");
+        assert!(turns.of_now(&one).is_none() && turns.of_now(&two).is_some());
         drop(first);
         assert!(poll!(&mut third).is_pending(), "first come, first served");
         let second = second.await;

@@ -31,6 +31,15 @@ pub(crate) struct Version {
     pub(crate) faults: FaultHook,
 }
 
+impl Version {
+    /// Whether loading `stored` would make this version again.
+    pub(crate) fn is(&self, stored: &StoredVersion) -> bool {
+        let StoredVersion { version: _, digest, manifest, config, grants, installed_at_ms: _ } = stored;
+        let own = &self.stored;
+        (&own.digest, &own.manifest, &own.config, &own.grants) == (digest, manifest, config, grants)
+    }
+}
+
 /// Where each hook is in the component; a plugin exports any subset.
 #[derive(Clone, Default)]
 pub(crate) struct Exports {

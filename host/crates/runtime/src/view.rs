@@ -1,7 +1,7 @@
 //! What the runtime tells about itself: slots, versions and their state, ready for JSON.
 
 use crate::hook::Hook;
-use plinth_capability::name::PluginName;
+use plinth_capability::{fleet::HostSeen, name::PluginName};
 use serde::Serialize;
 
 /// The state of a slot as an operator sees it.
@@ -59,6 +59,64 @@ pub struct Restored {
 impl Restored {
     pub fn all(self) -> bool {
         self.back == self.of
+    }
+}
+
+/// Who is where in a fleet.
+#[derive(Debug, Clone, Serialize)]
+pub struct FleetView {
+    /// Whether several hosts may share the state.
+    pub shared: bool,
+    pub hosts: Vec<HostView>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct HostView {
+    pub name: String,
+    /// Made anew at each start of the host.
+    pub id: String,
+    /// The one that answers.
+    pub this: bool,
+    /// Heard of lately.
+    pub live: bool,
+    /// Serves calls, and is asked about changes.
+    pub ready: bool,
+    /// Everything up to this generation is what it serves.
+    pub generation: u64,
+    /// Why it is not further.
+    pub note: Option<String>,
+    /// Since it was last heard of.
+    pub age_ms: u64,
+}
+
+impl FleetView {
+    pub(crate) fn of(hosts: Vec<HostSeen>, this: &str) -> Self {
+        let view = |host: HostSeen| HostView {
+            this: host.beat.id == this,
+            live: host.live(),
+            age_ms: u64::try_from(host.age.as_millis()).unwrap_or(u64::MAX),
+            name: host.beat.name,
+            id: host.beat.id,
+            ready: host.beat.ready,
+            generation: host.beat.generation,
+            note: host.beat.note,
+        };
+        Self { shared: true, hosts: hosts.into_iter().map(view).collect() }
+    }
+
+    /// A host that has its state for itself.
+    pub(crate) fn alone(generation: u64, ready: bool) -> Self {
+        let this = HostView {
+            name: "this host".to_owned(),
+            id: String::new(),
+            this: true,
+            live: true,
+            ready,
+            generation,
+            note: None,
+            age_ms: 0,
+        };
+        Self { shared: false, hosts: vec![this] }
     }
 }
 

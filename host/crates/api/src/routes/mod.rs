@@ -5,6 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod cache_bulk;
 pub(crate) mod decisions;
 pub(crate) mod events;
+pub(crate) mod fleet;
 pub(crate) mod health;
 pub(crate) mod hooks;
 pub(crate) mod metrics;

@@ -31,7 +31,7 @@ async fn host(config: ApiConfig) -> Host {
         drain_deadline: Duration::from_secs(1),
         faults: None,
     };
-    let parts = Parts { capabilities: doubles.capabilities(), state: doubles.state() };
+    let parts = Parts { capabilities: doubles.capabilities(), state: doubles.state(), fleet: None };
     let runtime = Runtime::start(runtime, parts).await.unwrap();
     let (capabilities, state, tasks) = (doubles.capabilities(), doubles.state(), TaskTracker::new());
     readiness.set(HostPhase::Ready);

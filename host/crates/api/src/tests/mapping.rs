@@ -93,6 +93,9 @@ fn load_errors() {
         (LoadError::NoSuchPlugin(PluginName::new("desk").unwrap()), 404, "no-such-plugin"),
         (LoadError::NoSuchVersion(text()), 404, "no-such-version"),
         (LoadError::NoPrevious, 409, "no-previous-version"),
+        (LoadError::Vetoed { host: text(), reason: text() }, 409, "vetoed"),
+        (LoadError::NotStaged(list()), 503, "not-staged"),
+        (LoadError::Superseded, 409, "superseded"),
         (LoadError::State(state), 503, "state-unavailable"),
         (LoadError::Unavailable(text()), 503, "loader-unavailable"),
     ];

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cache;
 pub mod database;
+pub mod fleet;
 pub mod inbox;
 pub mod metrics;
 pub mod queue;
@@ -110,5 +111,9 @@ mod tests {
     #[test]
     fn inbox_suite_is_the_contract() {
         bullets_match_cases(include_str!("../inbox.rs"), include_str!("inbox.rs"));
+    }
+    #[test]
+    fn fleet_suite_is_the_contract() {
+        bullets_match_cases(include_str!("../fleet.rs"), include_str!("fleet.rs"));
     }
 }

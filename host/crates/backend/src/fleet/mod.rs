@@ -1,0 +1,5 @@
+//! Backends of the fleet.
+
+mod postgres;
+
+pub use postgres::PostgresFleet;
