@@ -1,7 +1,13 @@
 //! The host's configuration: one TOML file, a few environment variables, defaults that run without either.
 
 use plinth_api::{ApiConfig, ConfigError as ApiConfigError};
-use plinth_backend::{Durability, cache::MemoryCacheConfig};
+use plinth_backend::{
+    Durability,
+    cache::{MemoryCacheConfig, RedisCacheConfig},
+    database::PostgresDatabasesConfig,
+    postgres::PostgresConfig,
+    queue::AmqpConfig,
+};
 use plinth_capability::name::PluginName;
 use plinth_resilience::Policy;
 use plinth_runtime::{EngineConfig, QueueSettingError, QueuesConfig, limits::Limits, manifest::GrantRequests};
@@ -29,6 +35,10 @@ pub struct HostConfig {
     pub queues: QueuesConfig,
     pub database: DatabaseConfig,
     pub audit: AuditConfig,
+    pub state: StateConfig,
+    /// The server of everything whose backend is `postgres`.
+    pub postgres: PostgresConfig,
+    pub fleet: FleetSettings,
     pub secrets: SecretsConfig,
     pub policies: Policies,
     pub log: LogConfig,
@@ -59,12 +69,14 @@ pub struct PluginsConfig {
 #[serde(tag = "backend", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CacheConfig {
     Memory(MemoryCacheConfig),
+    Redis(RedisCacheConfig),
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "backend", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum QueueConfig {
     Embedded(EmbeddedQueueConfig),
+    Amqp(AmqpConfig),
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -78,12 +90,35 @@ pub struct EmbeddedQueueConfig {
 #[serde(tag = "backend", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum DatabaseConfig {
     Sqlite(SqliteConfig),
+    Postgres(PostgresDatabasesConfig),
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "backend", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum AuditConfig {
     Sqlite(EmbeddedConfig),
+    Postgres,
+}
+
+/// Where the host keeps what is installed; hosts that share it are a fleet.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(tag = "backend", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum StateConfig {
+    #[default]
+    Sqlite,
+    Postgres,
+}
+
+/// This host among those over the same state.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct FleetSettings {
+    /// What people call this host; by default what its machine is called.
+    pub name: Option<String>,
+    /// How long the other hosts may take to make a version ready.
+    pub stage_timeout_ms: u64,
+    /// How long the answer to a change waits for the other hosts to follow.
+    pub activate_timeout_ms: u64,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -141,6 +176,9 @@ impl Default for HostConfig {
             queues: QueuesConfig::default(),
             database: DatabaseConfig::Sqlite(SqliteConfig::default()),
             audit: AuditConfig::Sqlite(EmbeddedConfig::default()),
+            state: StateConfig::default(),
+            postgres: PostgresConfig::default(),
+            fleet: FleetSettings::default(),
             secrets: SecretsConfig::default(),
             policies: Policies::default(),
             log: LogConfig::default(),
@@ -168,6 +206,12 @@ impl Default for PluginsConfig {
 impl Default for SqliteConfig {
     fn default() -> Self {
         Self { durability: Durability::default(), read_connections: 4, max_databases: 64, max_file_bytes: 16 << 30 }
+    }
+}
+
+impl Default for FleetSettings {
+    fn default() -> Self {
+        Self { name: None, stage_timeout_ms: 60_000, activate_timeout_ms: 10_000 }
     }
 }
 
@@ -225,6 +269,13 @@ impl HostConfig {
         Ok(())
     }
 
+    /// Whether anything is kept in the server of `[postgres]`.
+    pub(crate) fn uses_postgres(&self) -> bool {
+        matches!(self.state, StateConfig::Postgres)
+            || matches!(self.audit, AuditConfig::Postgres)
+            || matches!(self.database, DatabaseConfig::Postgres(_))
+    }
+
     /// What no single setting can tell.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.api.check()?;
@@ -239,6 +290,7 @@ impl HostConfig {
             ("plugins.compile-memory-bytes", compile_memory_bytes),
             ("plugins.compile-timeout-ms", compile_timeout_ms),
             ("stop-ms", self.stop_ms),
+            ("fleet.stage-timeout-ms", self.fleet.stage_timeout_ms),
         ] {
             if value == 0 {
                 return Err(ConfigError::Zero(name));

@@ -4,6 +4,7 @@ pub mod cli;
 mod config;
 mod consumer;
 mod host_key;
+mod inbox_keeper;
 mod offline;
 mod scheduler;
 mod start;

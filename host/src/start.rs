@@ -1,6 +1,6 @@
 //! Starts a host and stops it again: the same door for `main` and for tests.
 
-use crate::{config::HostConfig, consumer, scheduler, wiring};
+use crate::{config::HostConfig, consumer, inbox_keeper, scheduler, wiring};
 use plinth_api::{Api, ApiConfig, HostPhase, Readiness};
 use plinth_capability::{Capabilities, queue::Queue, state::HostState};
 use plinth_runtime::{Faults, Parts, Runtime};
@@ -30,6 +30,9 @@ pub enum StartError {
     HostKey(PathBuf, #[source] io::Error),
     #[error("the secret `{name}` could not be read")]
     Secret { name: String, source: io::Error },
+    /// A fault of the host: nothing that needs it was to be opened.
+    #[error("the PostgreSQL server was not opened")]
+    NoPostgres,
     #[error("a backend could not be opened")]
     Backend(#[from] plinth_capability::Error),
     #[error("could not listen on {0}")]
@@ -85,7 +88,7 @@ pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHo
     let address = listener.local_addr().map_err(|e| StartError::Listen(config.api.listen, e))?;
     let backends = Backends::open(&config).await?;
     let runtime_config = wiring::runtime_config(&config, overrides.program()?, overrides.faults)?;
-    let parts = Parts { capabilities: backends.capabilities.clone(), state: backends.state(), fleet: backends.fleet(&config.fleet) };
+    let parts = Parts { capabilities: backends.capabilities.clone(), state: backends.state(), fleet: backends.membership(&config.fleet) };
     let runtime = Runtime::start(runtime_config, parts).await?;
     let (stop, stop_serving) = (CancellationToken::new(), CancellationToken::new());
     let (serving, tasks) = (TaskTracker::new(), TaskTracker::new());
@@ -116,6 +119,9 @@ pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHo
         tasks: tasks.clone(),
         stop: stop.clone(),
     };
+    if let Some(inbox) = backends.inbox() {
+        tasks.spawn(inbox_keeper::run(inbox, stop.clone()));
+    }
     let ready = readiness.clone();
     let restoring = Some(tasks.spawn(async move {
         // Told to stop, it leaves the rest for the next start.

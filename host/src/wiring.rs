@@ -1,78 +1,223 @@
 //! The object graph: the one file that names backends, policies and the runtime together.
 
 use crate::{
-    config::{AuditConfig, CacheConfig, DatabaseConfig, HostConfig, QueueConfig},
+    config::{AuditConfig, CacheConfig, DatabaseConfig, FleetSettings, HostConfig, QueueConfig, SqliteConfig, StateConfig},
     host_key,
     start::StartError,
 };
 use plinth_backend::{
-    audit::SqliteAudit,
-    cache::MemoryCache,
-    database::{SqliteDatabases, SqliteDatabasesConfig},
+    audit::{PostgresAudit, SqliteAudit},
+    cache::{MemoryCache, RedisCache},
+    database::{PostgresDatabases, SqliteDatabases, SqliteDatabasesConfig},
+    fleet::PostgresFleet,
+    inbox::{PostgresInbox, SqliteInbox},
     metrics::PrometheusMetrics,
-    queue::EmbeddedQueue,
+    postgres::Postgres,
+    queue::{AmqpQueue, EmbeddedQueue},
     secrets::KeyringSecrets,
-    state::SqliteState,
+    state::{PostgresState, SqliteState},
 };
-use plinth_capability::{Capabilities, audit::AuditLog, cache::Cache, database::Databases, queue::Queue, state::HostState};
+use plinth_capability::{
+    Capabilities, audit::AuditLog, cache::Cache, database::Databases, fleet::Fleet, inbox::Inbox, queue::Queue, state::HostState,
+};
 use plinth_resilience::Guarded;
-use plinth_runtime::{CompilerConfig, Faults, GrantPolicy, RuntimeConfig};
+use plinth_runtime::{CompilerConfig, Faults, FleetConfig, GrantPolicy, Membership, RuntimeConfig};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+/// Something that was opened and has to be closed.
+enum Open {
+    SqliteDatabases(Arc<SqliteDatabases>),
+    PostgresDatabases(Arc<PostgresDatabases>),
+    Embedded(Arc<EmbeddedQueue>),
+    Amqp(Arc<AmqpQueue>),
+    SqliteInbox(Arc<SqliteInbox>),
+    SqliteAudit(Arc<SqliteAudit>),
+    SqliteState(Arc<SqliteState>),
+    Postgres(Postgres),
+}
 
 /// What was opened, and must be closed in the reverse order.
 pub(crate) struct Backends {
     pub(crate) capabilities: Capabilities,
-    pub(crate) state: Arc<SqliteState>,
-    databases: Arc<SqliteDatabases>,
-    audit: Arc<SqliteAudit>,
-    queue: Arc<EmbeddedQueue>,
+    state: Arc<dyn HostState>,
+    fleet: Option<Arc<dyn Fleet>>,
+    inbox: Option<Arc<dyn Inbox>>,
+    open: Vec<Open>,
+}
+
+/// Opens backend after backend; what is open already is remembered for closing.
+struct Opening<'a> {
+    config: &'a HostConfig,
+    /// One for everything that is kept there.
+    postgres: Option<Postgres>,
+    open: Vec<Open>,
 }
 
 impl Backends {
     pub(crate) async fn open(config: &HostConfig) -> Result<Self, StartError> {
-        let CacheConfig::Memory(cache) = config.cache.clone();
-        let QueueConfig::Embedded(queue) = &config.queue;
-        let AuditConfig::Sqlite(audit) = &config.audit;
-        let DatabaseConfig::Sqlite(database) = &config.database;
-        let data = &config.data;
-        let metrics = Arc::new(PrometheusMetrics::new());
-        let cache: Arc<dyn Cache> = Arc::new(MemoryCache::new(cache)?);
-        let queue = Arc::new(EmbeddedQueue::open(&data.join("queue.db"), queue.durability).await?);
-        let audit = Arc::new(SqliteAudit::open(&data.join("audit.db"), audit.durability).await?);
-        let settings = SqliteDatabasesConfig {
-            dir: data.join("databases"),
-            durability: database.durability,
-            read_connections: database.read_connections,
-            max_databases: database.max_databases,
-            max_file_bytes: database.max_file_bytes,
-            ..SqliteDatabasesConfig::default()
-        };
-        let databases = Arc::new(SqliteDatabases::open(settings, queue.clone(), audit.clone()).await?);
-        let secrets = KeyringSecrets::open(&data.join("keys"), revealable(&config.secrets.reveal)?).await?;
-        let state = Arc::new(SqliteState::open(&data.join("state.db")).await?);
+        let mut opening = Opening::start(config).await?;
+        let (state, fleet) = opening.state().await?;
+        let audit = opening.audit().await?;
+        let (queue, inbox) = opening.queue().await?;
+        let cache = opening.cache().await?;
+        let databases = opening.databases(queue.clone(), audit.clone()).await?;
+        let secrets = KeyringSecrets::open(&config.data.join("keys"), revealable(&config.secrets.reveal)?).await?;
         let policies = &config.policies;
         let capabilities = Capabilities {
             cache: Arc::new(Guarded::new(cache, policies.cache)),
-            queue: Arc::new(Guarded::new(queue.clone() as Arc<dyn Queue>, policies.queue)),
-            databases: Arc::new(Guarded::new(databases.clone() as Arc<dyn Databases>, policies.database)),
-            audit: Arc::new(Guarded::new(audit.clone() as Arc<dyn AuditLog>, policies.audit)),
-            metrics,
+            queue: Arc::new(Guarded::new(queue, policies.queue)),
+            databases: Arc::new(Guarded::new(databases, policies.database)),
+            audit: Arc::new(Guarded::new(audit, policies.audit)),
+            metrics: Arc::new(PrometheusMetrics::new()),
             secrets: Arc::new(secrets),
         };
-        Ok(Self { capabilities, state, databases, audit, queue })
+        Ok(Self { capabilities, state, fleet, inbox, open: opening.open })
     }
 
-    /// Outboxes first, since they write to the other two.
+    /// Outboxes first, since they write to queue and audit log; the server that
+    /// several of them are in last.
     pub(crate) async fn close(&self, deadline: Duration) {
-        self.databases.close(deadline).await;
-        self.queue.close().await;
-        self.audit.close().await;
-        self.state.close().await;
+        for open in self.open.iter().rev() {
+            match open {
+                Open::SqliteDatabases(databases) => databases.close(deadline).await,
+                Open::PostgresDatabases(databases) => databases.close(deadline).await,
+                Open::Embedded(queue) => queue.close().await,
+                Open::Amqp(queue) => queue.close().await,
+                Open::SqliteInbox(inbox) => inbox.close().await,
+                Open::SqliteAudit(audit) => audit.close().await,
+                Open::SqliteState(state) => state.close().await,
+                Open::Postgres(postgres) => postgres.close().await,
+            }
+        }
     }
 
     pub(crate) fn state(&self) -> Arc<dyn HostState> {
         self.state.clone()
     }
+
+    /// How this host takes part in a fleet, where the state can be shared.
+    pub(crate) fn membership(&self, settings: &FleetSettings) -> Option<Membership> {
+        let config = FleetConfig {
+            name: settings.name.clone().unwrap_or_else(host_name),
+            stage_timeout: Duration::from_millis(settings.stage_timeout_ms),
+            activate_timeout: Duration::from_millis(settings.activate_timeout_ms),
+        };
+        self.fleet.clone().map(|fleet| Membership { fleet, config })
+    }
+
+    /// What remembers which messages came, where the queue's own backend cannot.
+    pub(crate) fn inbox(&self) -> Option<Arc<dyn Inbox>> {
+        self.inbox.clone()
+    }
+}
+
+impl<'a> Opening<'a> {
+    async fn start(config: &'a HostConfig) -> Result<Self, StartError> {
+        let postgres = match config.uses_postgres() {
+            true => Some(Postgres::open(&config.postgres).await?),
+            false => None,
+        };
+        let open = postgres.iter().cloned().map(Open::Postgres).collect();
+        Ok(Self { config, postgres, open })
+    }
+
+    /// Opened at the start if anything is kept there.
+    fn postgres(&self) -> Result<Postgres, StartError> {
+        self.postgres.clone().ok_or(StartError::NoPostgres)
+    }
+
+    async fn state(&mut self) -> Result<(Arc<dyn HostState>, Option<Arc<dyn Fleet>>), StartError> {
+        match &self.config.state {
+            StateConfig::Sqlite => {
+                let state = Arc::new(SqliteState::open(&self.config.data.join("state.db")).await?);
+                self.open.push(Open::SqliteState(state.clone()));
+                Ok((state, None))
+            }
+            StateConfig::Postgres => {
+                let postgres = self.postgres()?;
+                Ok((Arc::new(PostgresState::new(postgres.clone())), Some(Arc::new(PostgresFleet::new(postgres)))))
+            }
+        }
+    }
+
+    async fn audit(&mut self) -> Result<Arc<dyn AuditLog>, StartError> {
+        match &self.config.audit {
+            AuditConfig::Sqlite(config) => {
+                let audit = Arc::new(SqliteAudit::open(&self.config.data.join("audit.db"), config.durability).await?);
+                self.open.push(Open::SqliteAudit(audit.clone()));
+                Ok(audit)
+            }
+            AuditConfig::Postgres => Ok(Arc::new(PostgresAudit::open(self.postgres()?).await?)),
+        }
+    }
+
+    async fn queue(&mut self) -> Result<(Arc<dyn Queue>, Option<Arc<dyn Inbox>>), StartError> {
+        match &self.config.queue {
+            QueueConfig::Embedded(config) => {
+                let queue = Arc::new(EmbeddedQueue::open(&self.config.data.join("queue.db"), config.durability).await?);
+                self.open.push(Open::Embedded(queue.clone()));
+                Ok((queue, None))
+            }
+            QueueConfig::Amqp(config) => {
+                let inbox = self.inbox().await?;
+                let queue = Arc::new(AmqpQueue::open(config.clone(), inbox.clone())?);
+                self.open.push(Open::Amqp(queue.clone()));
+                Ok((queue, Some(inbox)))
+            }
+        }
+    }
+
+    /// Where the fleet's state is: hosts that share queues share what came from them.
+    async fn inbox(&mut self) -> Result<Arc<dyn Inbox>, StartError> {
+        match &self.config.state {
+            StateConfig::Postgres => Ok(Arc::new(PostgresInbox::new(self.postgres()?))),
+            StateConfig::Sqlite => {
+                let inbox = Arc::new(SqliteInbox::open(&self.config.data.join("inbox.db"), plinth_backend::Durability::Power).await?);
+                self.open.push(Open::SqliteInbox(inbox.clone()));
+                Ok(inbox)
+            }
+        }
+    }
+
+    async fn cache(&mut self) -> Result<Arc<dyn Cache>, StartError> {
+        match &self.config.cache {
+            CacheConfig::Memory(config) => Ok(Arc::new(MemoryCache::new(config.clone())?)),
+            CacheConfig::Redis(config) => Ok(Arc::new(RedisCache::open(config.clone()).await?)),
+        }
+    }
+
+    async fn databases(&mut self, queue: Arc<dyn Queue>, audit: Arc<dyn AuditLog>) -> Result<Arc<dyn Databases>, StartError> {
+        match &self.config.database {
+            DatabaseConfig::Sqlite(config) => {
+                let settings = sqlite_databases(self.config, config);
+                let databases = Arc::new(SqliteDatabases::open(settings, queue, audit).await?);
+                self.open.push(Open::SqliteDatabases(databases.clone()));
+                Ok(databases)
+            }
+            DatabaseConfig::Postgres(config) => {
+                let databases = Arc::new(PostgresDatabases::open(self.postgres()?, config.clone(), queue, audit).await?);
+                self.open.push(Open::PostgresDatabases(databases.clone()));
+                Ok(databases)
+            }
+        }
+    }
+}
+
+fn sqlite_databases(host: &HostConfig, config: &SqliteConfig) -> SqliteDatabasesConfig {
+    SqliteDatabasesConfig {
+        dir: host.data.join("databases"),
+        durability: config.durability,
+        read_connections: config.read_connections,
+        max_databases: config.max_databases,
+        max_file_bytes: config.max_file_bytes,
+        ..SqliteDatabasesConfig::default()
+    }
+}
+
+/// The machine's name; in a pod, the pod's.
+fn host_name() -> String {
+    let told = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if told.trim().is_empty() { "a host".to_owned() } else { told.trim().to_owned() }
 }
 
 fn revealable(files: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, Vec<u8>>, StartError> {

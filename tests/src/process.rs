@@ -17,10 +17,12 @@ const STARTING: &str = "plinth: starting on ";
 const READY: &str = "plinth: ready on ";
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// The host's binary, which lies above the folder of the test's own.
+/// The host's binary, which lies beside this one or above the folder of a test's own.
 pub fn binary() -> PathBuf {
     let own = std::env::current_exe().expect("a test has a path");
-    let path = own.parent().and_then(Path::parent).expect("target/PROFILE/deps").join("plinth");
+    let folder = own.parent().expect("target/PROFILE");
+    let profile = if folder.ends_with("deps") { folder.parent().expect("target/PROFILE/deps") } else { folder };
+    let path = profile.join("plinth");
     assert!(path.is_file(), "{} is missing; `cargo xtask test` builds it before the tests", path.display());
     path
 }
@@ -38,18 +40,23 @@ pub struct HostProcess {
 impl HostProcess {
     /// `plinth serve` in a data folder, with further arguments, until it is ready.
     pub async fn start(data: &Path, arguments: &[&str]) -> Self {
-        Self::start_until(READY, data, arguments).await
+        Self::start_until(READY, data, arguments, &[]).await
     }
 
     /// As `start`, until it serves; its plugins may not be back yet.
     pub async fn starting(data: &Path, arguments: &[&str]) -> Self {
-        Self::start_until(STARTING, data, arguments).await
+        Self::start_until(STARTING, data, arguments, &[]).await
     }
 
-    async fn start_until(words: &str, data: &Path, arguments: &[&str]) -> Self {
+    /// As `start`, with more in its environment.
+    pub async fn start_with(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_until(READY, data, arguments, environment).await
+    }
+
+    async fn start_until(words: &str, data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("host.log")).expect("a log");
         let mut command = Command::new(binary());
-        command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]).args(arguments);
+        command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]).args(arguments).envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let began = Instant::now();
         let mut child = command.spawn().expect("the host starts");
@@ -69,6 +76,11 @@ impl HostProcess {
     fn pid(&self) -> Pid {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
         id.and_then(Pid::from_raw).expect("a running process has an id")
+    }
+
+    /// Returns when the process has ended by itself.
+    pub async fn ended(&mut self) {
+        self.child.wait().await.expect("a child ends");
     }
 
     /// SIGKILL: no last word, no last write.

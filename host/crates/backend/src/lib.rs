@@ -3,6 +3,8 @@
 pub mod audit;
 pub mod cache;
 pub mod database;
+pub mod failpoint;
+pub mod fleet;
 pub mod metrics;
 pub mod queue;
 pub mod secrets;

@@ -2,6 +2,7 @@
 //! delivered after its commit, at least once. Each lane is offered in order; it
 //! arrives in order unless the receiver refuses one of a batch and takes the next.
 
+use crate::failpoint::reach;
 use async_trait::async_trait;
 use plinth_capability::{
     Error, ErrorKind, Result,
@@ -118,6 +119,7 @@ impl<S: OutboxStore> Relay<S> {
             for parcel in parcels {
                 lanes.entry(parcel.lane.clone()).or_default().push(parcel);
             }
+            reach("relay.read");
             for (lane, parcels) in lanes {
                 self.deliver_lane(&lane, parcels).await?;
             }
@@ -148,7 +150,9 @@ impl<S: OutboxStore> Relay<S> {
         for (sequence, reason) in &verdicts.dead {
             tracing::error!(lane, sequence, reason, "a message or record of the outbox can never be delivered");
         }
+        reach("relay.delivered");
         self.store.settle(&verdicts.delivered, &verdicts.dead).await?;
+        reach("relay.settled");
         match verdicts.failed {
             Some(error) => {
                 tracing::warn!(lane, %error, "the outbox waits for its receiver");

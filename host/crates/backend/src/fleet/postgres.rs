@@ -22,7 +22,7 @@ use std::{
 };
 use tokio::{
     sync::watch,
-    task::JoinHandle,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -35,15 +35,17 @@ pub struct PostgresFleet {
     /// What was said last: repeating it wakes nobody.
     said: Mutex<Option<HostBeat>>,
     heard: tokio::sync::Mutex<watch::Receiver<u64>>,
-    listener: JoinHandle<()>,
+    /// Ends with this.
+    _listener: JoinSet<()>,
 }
 
 impl PostgresFleet {
     /// Listens on a connection of its own. Must be called inside a runtime.
     pub fn new(postgres: Postgres) -> Self {
         let (tell, heard) = watch::channel(0);
-        let listener = tokio::spawn(listen(postgres.clone(), tell));
-        Self { postgres, said: Mutex::default(), heard: tokio::sync::Mutex::new(heard), listener }
+        let mut listener = JoinSet::new();
+        listener.spawn(listen(postgres.clone(), tell));
+        Self { postgres, said: Mutex::default(), heard: tokio::sync::Mutex::new(heard), _listener: listener }
     }
 
     /// Runs `work` in one transaction, in the order of all changes of the fleet.
@@ -59,12 +61,6 @@ impl PostgresFleet {
         let done = work(&mut transaction).await?;
         transaction.commit().await.map_err(failed)?;
         Ok(done)
-    }
-}
-
-impl Drop for PostgresFleet {
-    fn drop(&mut self) {
-        self.listener.abort();
     }
 }
 
