@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod demo;
 mod plugins;
+mod promises;
 mod shell;
 mod test;
 mod tidy;
@@ -32,6 +33,7 @@ enum Command {
     Plugins,
     Tidy(tidy::Args),
     Bench(bench::Args),
+    Promises(promises::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Plugins => plugins::run(),
         Command::Tidy(args) => tidy::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Promises(args) => promises::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

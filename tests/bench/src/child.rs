@@ -25,12 +25,20 @@ pub(crate) struct Server {
 impl Server {
     /// A host with empty data and settings as they come.
     pub(crate) fn host(root: &Path) -> Result<Self> {
+        Self::host_with(root, "")
+    }
+
+    /// As `host`, with a configuration.
+    pub(crate) fn host_with(root: &Path, config: &str) -> Result<Self> {
         let target = root.join("target/tmp");
         std::fs::create_dir_all(&target).with_context(|| format!("could not make {}", target.display()))?;
         let folder = tempfile::tempdir_in(target).context("could not make a folder for the host's data")?;
         let data = folder.path().join("data");
         let log = std::fs::File::create(folder.path().join("host.log")).context("could not make the host's log")?;
-        let args = ["serve".into(), "--listen".into(), "127.0.0.1:0".into(), "--data".into(), data.into_os_string()];
+        let file = folder.path().join("plinth.toml");
+        std::fs::write(&file, config).context("could not write the host's configuration")?;
+        let mut args: Vec<std::ffi::OsString> = ["serve", "--listen", "127.0.0.1:0", "--config"].map(Into::into).to_vec();
+        args.extend([file.into_os_string(), "--data".into(), data.into_os_string()]);
         let mut server = Self::start(&args, log.into())?;
         server._folder = Some(folder);
         Ok(server)

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench speaks to the one who started it")]
 
 mod api;
+mod backends;
 mod bare;
 mod child;
 mod dispatch;
@@ -34,6 +35,8 @@ enum Bench {
     Swap(swap::Args),
     /// A request and a hook call next to native code and bare wasmtime
     HotPath(hot_path::Args),
+    /// Redis, RabbitMQ and PostgreSQL through Plinth, next to their bare crates
+    Backends(backends::Args),
     #[command(hide = true)]
     ServeNative,
     #[command(hide = true)]
@@ -65,6 +68,7 @@ fn run(bench: Bench) -> Result<()> {
         Bench::ServeNative => return server()?.block_on(native::run()),
         Bench::ServeBare { component } => return server()?.block_on(bare::run(&component)),
         Bench::Swap(args) => client()?.block_on(swap::run(root, &args))?,
+        Bench::Backends(args) => server()?.block_on(backends::run(root, &args))?,
         Bench::HotPath(args) => {
             let dispatch = server()?.block_on(dispatch::run(root))?;
             client()?.block_on(hot_path::run(root, &args, dispatch))?

@@ -49,7 +49,7 @@ impl Ground {
         format!(
             "[postgres]\nurl = \"{postgres}\"\n\
              [state]\nbackend = \"postgres\"\n[database]\nbackend = \"postgres\"\n[audit]\nbackend = \"postgres\"\n\
-             [cache]\nbackend = \"redis\"\nurl = \"{redis}\"\n\
+             [cache]\nbackend = \"redis\"\nurls = [\"{redis}\"]\n\
              [queue]\nbackend = \"amqp\"\nurls = [\"{rabbitmq}\"]\n\
              [fleet]\nname = \"{name}\"\n"
         )
