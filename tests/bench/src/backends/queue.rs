@@ -202,9 +202,9 @@ async fn by_plugin(plugin: &Plugin) -> Result<f64> {
     let client = reqwest::Client::builder().no_proxy().build()?;
     let (url, began) = (plugin.url(), Instant::now());
     // The queue is worked off while it fills, so the rate is of both together.
-    let batch: Vec<serde_json::Value> = (0..100).map(|_| serde_json::json!({"queue": "backends-work", "text": "x"})).collect();
     for _ in 0..BACKLOG / 100 {
-        let sent = batch.iter().map(|task| client.post(format!("{url}/v1/tasks")).json(task).send());
+        let task = || client.post(format!("{url}/v1/tasks/backends-work")).json(&serde_json::json!({"payload": "x"})).send();
+        let sent = (0..100).map(|_| task());
         for answer in try_join_all(sent).await? {
             ensure!(answer.status().is_success(), "a task was refused: {}", answer.status());
         }
