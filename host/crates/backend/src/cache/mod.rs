@@ -2,9 +2,11 @@
 
 mod bucket;
 mod memory;
+mod redis;
 mod single_flight;
 mod tag_index;
 mod weight;
 
 pub use memory::{MemoryCache, MemoryCacheConfig};
+pub use self::redis::{NearConfig, RedisCache, RedisCacheConfig, RedisMode, RedisUrl};
 pub use single_flight::SingleFlight;

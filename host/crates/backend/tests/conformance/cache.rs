@@ -19,6 +19,7 @@ use std::{
 use tokio::{sync::Barrier, task::JoinSet};
 
 mod model;
+mod redis;
 
 fn bucket(name: &str) -> BucketName {
     BucketName::new(name).unwrap()

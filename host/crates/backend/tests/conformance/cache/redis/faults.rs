@@ -1,0 +1,172 @@
+//! What is promised when Redis is away, slow, forbids, or is set up wrongly.
+
+use super::{bucket, config, key, servers::Redis, subject};
+use bytes::Bytes;
+use plinth_backend::cache::{RedisCache, RedisCacheConfig, RedisMode, RedisUrl};
+use plinth_capability::{
+    ErrorKind,
+    cache::{BucketLimits, Cache, Condition, Write, WriteOutcome},
+    conformance::eventually,
+    name::Tag,
+};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+async fn put(cache: &dyn Cache, name: &str, write: Write) -> Result<WriteOutcome, ErrorKind> {
+    cache.set(&bucket("test/roomy"), &key(name), Bytes::from("value"), write).await.map_err(|error| error.kind())
+}
+
+async fn read(cache: &dyn Cache, name: &str) -> Result<bool, ErrorKind> {
+    cache.get(&bucket("test/roomy"), &key(name)).await.map(|entry| entry.is_some()).map_err(|error| error.kind())
+}
+
+fn tagged() -> Write {
+    Write { tags: vec![Tag::new("tag").unwrap()], ..Write::always(None) }
+}
+
+#[tokio::test]
+async fn a_killed_server_is_found_again() {
+    let mut server = Redis::start(&[]);
+    let s = subject(config(vec![server.url()])).await;
+    put(&*s.cache, "a", tagged()).await.unwrap();
+    server.kill();
+    assert_eq!(read(&*s.cache, "a").await, Err(ErrorKind::Unavailable));
+    let began = Instant::now();
+    assert_eq!(put(&*s.cache, "a", tagged()).await, Err(ErrorKind::Unavailable));
+    assert!(began.elapsed() < Duration::from_secs(1), "refused at once, not after the time-out");
+    assert_eq!(s.cache.health().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    server.restart();
+    eventually("the cache is back", async || s.cache.health().await.is_ok()).await;
+    assert_eq!(read(&*s.cache, "a").await, Ok(false), "it lived in the memory of the server");
+    put(&*s.cache, "a", tagged()).await.expect("a script that the new server does not know");
+    assert_eq!(s.cache.invalidate(&s.roomy, &tagged().tags).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_was_away_from_the_start_is_found() {
+    let mut server = Redis::start(&[]);
+    server.kill();
+    let s = subject(config(vec![server.url()])).await;
+    assert_eq!(read(&*s.cache, "a").await, Err(ErrorKind::Unavailable));
+    server.restart();
+    eventually("the cache is there", async || read(&*s.cache, "a").await == Ok(false)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_server_costs_the_response_timeout() {
+    let server = Redis::start(&[]);
+    let s = subject(RedisCacheConfig { response_timeout_ms: 300, ..config(vec![server.url()]) }).await;
+    put(&*s.cache, "a", Write::always(None)).await.unwrap();
+    server.pause();
+    let began = Instant::now();
+    let absent = Write { condition: Condition::IfAbsent, ..Write::always(None) };
+    let (first, second, third, fourth) = tokio::join!(
+        read(&*s.cache, "a"),
+        put(&*s.cache, "b", Write::always(None)),
+        put(&*s.cache, "c", absent),
+        s.cache.increment(&s.roomy, &bucket_key(), 1, None),
+    );
+    let waited = began.elapsed();
+    assert_eq!(first, Err(ErrorKind::Timeout));
+    assert_eq!(second, Err(ErrorKind::Timeout), "writing the same again is the same");
+    assert_eq!(third, Err(ErrorKind::OutcomeUnknown));
+    assert_eq!(fourth.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
+    server.resume();
+    eventually("the cache is back", async || read(&*s.cache, "a").await == Ok(true)).await;
+}
+
+fn bucket_key() -> plinth_capability::name::CacheKey {
+    key("n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_at_once_are_bounded() {
+    let server = Redis::start(&[]);
+    let s = subject(RedisCacheConfig { in_flight: 1, response_timeout_ms: 400, ..config(vec![server.url()]) }).await;
+    server.pause();
+    let (first, second, third) = tokio::join!(read(&*s.cache, "a"), read(&*s.cache, "a"), read(&*s.cache, "a"));
+    let kinds = [first, second, third];
+    assert!(kinds.contains(&Err(ErrorKind::Timeout)), "{kinds:?}");
+    assert!(kinds.contains(&Err(ErrorKind::Unavailable)), "{kinds:?}");
+    server.resume();
+    eventually("all are served, one after another", async || {
+        let (first, second) = tokio::join!(read(&*s.cache, "a"), read(&*s.cache, "a"));
+        first.is_ok() && second.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_user_may_not_is_denied() {
+    let server = Redis::start(&[]);
+    let made = config(vec![server.url().replace("://", "://reader:canary@")]);
+    let rule = format!("ACL SETUSER reader on >canary resetchannels ~*{}* +@read +@connection", &made.key_prefix[5..]);
+    assert!(server.ask(&rule).starts_with("+OK"));
+    assert!(!format!("{made:?}").contains("canary"));
+    assert!(!serde_json::to_string(&made).unwrap().contains("canary"));
+    let s = subject(made).await;
+    s.cache.health().await.unwrap();
+    assert_eq!(read(&*s.cache, "a").await, Ok(false));
+    assert_eq!(put(&*s.cache, "a", Write::always(None)).await, Err(ErrorKind::Denied));
+    assert_eq!(put(&*s.cache, "a", tagged()).await, Err(ErrorKind::Denied));
+    let wrong = subject(config(vec![server.url().replace("://", "://reader:other@")])).await;
+    let error = wrong.cache.health().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied);
+    assert!(!format!("{error:?} {error}").contains("other"));
+}
+
+#[tokio::test]
+async fn the_servers_certificate_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, private) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout"])
+        .arg(&private)
+        .arg("-out")
+        .arg(&cert)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (cert_text, private) = (cert.to_str().unwrap(), private.to_str().unwrap());
+    let args = ["--port", "0", "--tls-port", "PORT", "--tls-auth-clients", "no", "--tls-cert-file", cert_text, "--tls-key-file", private];
+    let server = Redis::start(&args);
+    let url = format!("rediss://127.0.0.1:{}", server.port());
+    let s = subject(RedisCacheConfig { ca_file: Some(cert), ..config(vec![url.clone()]) }).await;
+    s.cache.health().await.unwrap();
+    put(&*s.cache, "a", tagged()).await.unwrap();
+    let stranger = subject(config(vec![url])).await;
+    assert_eq!(stranger.cache.health().await.unwrap_err().kind(), ErrorKind::Unavailable, "nobody vouches for it");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused() {
+    let good = || config(vec!["redis://127.0.0.1:1".to_owned()]);
+    let near = || [(bucket("a/b"), plinth_backend::cache::NearConfig::default())].into();
+    let limits = |limits| RedisCacheConfig { limits, ..good() };
+    for bad in [
+        limits(BucketLimits { max_entries: 0, ..BucketLimits::default() }),
+        limits(BucketLimits { default_ttl_ms: 0, ..BucketLimits::default() }),
+        RedisCacheConfig { urls: vec![], ..good() },
+        RedisCacheConfig { urls: vec![RedisUrl::new("http://user:canary@host")], ..good() },
+        RedisCacheConfig { key_prefix: "a{b}".to_owned(), ..good() },
+        RedisCacheConfig { in_flight: 0, ..good() },
+        RedisCacheConfig { response_timeout_ms: 0, ..good() },
+        RedisCacheConfig { mode: RedisMode::Sentinel, ..good() },
+        RedisCacheConfig { mode: RedisMode::Cluster, near: near(), ..good() },
+        RedisCacheConfig { master_name: Some("m".to_owned()), ..good() },
+        RedisCacheConfig { ca_file: Some("/does/not/exist".into()), ..good() },
+        RedisCacheConfig { password_file: Some("/does/not/exist".into()), ..good() },
+    ] {
+        let shown = format!("{bad:?}");
+        let error = RedisCache::open(bad).await.err().unwrap_or_else(|| unreachable!("accepted: {shown}"));
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{shown}");
+        assert!(!format!("{error} {error:?} {shown}").contains("canary"), "{error}");
+    }
+    assert!(serde_json::from_str::<RedisCacheConfig>(r#"{"max-bucket": 3}"#).is_err(), "unknown keys are refused");
+    let read: RedisCacheConfig = serde_json::from_str(r#"{"mode": "cluster", "urls": ["redis://a"], "in-flight": 7}"#).unwrap();
+    assert_eq!((read.mode, read.in_flight), (RedisMode::Cluster, 7));
+}

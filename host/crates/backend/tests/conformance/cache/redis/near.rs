@@ -1,0 +1,94 @@
+//! How old a read from the near cache can be, and what it costs Redis.
+
+use super::{bucket, config, key, servers::Redis, subject};
+use bytes::Bytes;
+use plinth_backend::cache::{NearConfig, RedisCacheConfig};
+use plinth_capability::{
+    ErrorKind,
+    cache::{Cache, Write},
+    conformance::{cache::Subject, eventually},
+};
+use std::time::{Duration, Instant};
+
+/// One with a near cache, one without, over the same keys.
+async fn pair(server: &Redis, max_staleness_ms: u32) -> (Subject, Subject) {
+    let plain = RedisCacheConfig { response_timeout_ms: 1_000, ..config(vec![server.url()]) };
+    let near = [(bucket("test/roomy"), NearConfig { max_staleness_ms, ..NearConfig::default() })].into();
+    (subject(RedisCacheConfig { near, ..plain.clone() }).await, subject(plain).await)
+}
+
+async fn put(s: &Subject, value: &str) {
+    s.cache.set(&s.roomy, &key("a"), Bytes::from(value.to_owned()), Write::always(Some(Duration::from_secs(60)))).await.unwrap();
+}
+
+async fn read(s: &Subject) -> Result<Option<String>, ErrorKind> {
+    let entry = s.cache.get(&s.roomy, &key("a")).await.map_err(|error| error.kind())?;
+    Ok(entry.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap()))
+}
+
+fn gets(server: &Redis) -> u64 {
+    let stats = server.ask("INFO commandstats");
+    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls="));
+    calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_near_costs_redis_nothing_and_others_writes_are_seen() {
+    let server = Redis::start(&[]);
+    let (near, other) = pair(&server, 60_000).await;
+    put(&near, "0").await;
+    eventually("it is kept nearby", async || {
+        let before = gets(&server);
+        assert_eq!(read(&near).await, Ok(Some("0".to_owned())));
+        gets(&server) == before
+    })
+    .await;
+    for round in 1..50 {
+        let value = round.to_string();
+        put(&other, &value).await;
+        // The bound is a minute here: only the invalidation makes it seen before.
+        eventually("what another wrote is read", async || read(&near).await == Ok(Some(value.clone()))).await;
+        let own = format!("own {round}");
+        put(&near, &own).await;
+        assert_eq!(read(&near).await, Ok(Some(own)), "an own write is read at once");
+    }
+    server.ask("FLUSHALL");
+    eventually("a flush is seen", async || read(&near).await == Ok(None)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_read_nearby_when_invalidations_are_cut_off() {
+    let server = Redis::start(&[]);
+    let (near, other) = pair(&server, 60_000).await;
+    put(&near, "old").await;
+    read(&near).await.unwrap();
+    for round in 0..10 {
+        server.ask("CLIENT KILL TYPE normal SKIPME yes");
+        let value = format!("new {round}");
+        eventually("the other is back", async || other.cache.health().await.is_ok()).await;
+        put(&other, &value).await;
+        eventually("what was written meanwhile is read", async || read(&near).await == Ok(Some(value.clone()))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_server_does_not_make_reads_older_than_the_bound() {
+    let server = Redis::start(&[]);
+    let (near, _) = pair(&server, 700).await;
+    put(&near, "old").await;
+    eventually("it is kept nearby", async || {
+        let before = gets(&server);
+        read(&near).await.unwrap();
+        gets(&server) == before
+    })
+    .await;
+    let began = Instant::now();
+    server.pause();
+    while let Ok(value) = read(&near).await {
+        assert_eq!(value.as_deref(), Some("old"));
+        assert!(began.elapsed() < Duration::from_millis(800), "read from nearby after {:?}", began.elapsed());
+        tokio::task::yield_now().await;
+    }
+    server.resume();
+    eventually("it is back", async || read(&near).await.is_ok()).await;
+}
