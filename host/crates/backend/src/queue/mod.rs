@@ -1,8 +1,10 @@
 //! Backends of the queue, and the rules that all of them share.
 
+mod amqp;
 mod embedded;
 mod policy;
 
+pub use amqp::{AmqpConfig, AmqpQueue};
 pub use embedded::EmbeddedQueue;
 
 use plinth_capability::{

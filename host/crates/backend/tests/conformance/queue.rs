@@ -1,5 +1,7 @@
 //! The queue's suite over every backend, and the embedded one against a model.
 
+mod amqp;
+mod broker;
 mod model;
 
 mod embedded {

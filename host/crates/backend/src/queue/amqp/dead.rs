@@ -1,0 +1,194 @@
+//! Dead letters: a queue of them per queue, read by getting and putting back.
+
+use super::{
+    Core,
+    catalog::{Entry, Lock},
+    error::broken,
+    topology,
+    wire::{Copy, Death, broker_death},
+};
+use crate::queue::policy::{ATTEMPTS_EXHAUSTED, EXPIRED, REJECTED};
+use futures::future::try_join_all;
+use lapin::{
+    Channel,
+    message::BasicGetMessage,
+    options::{BasicAckOptions, BasicGetOptions, BasicNackOptions},
+};
+use plinth_capability::{
+    Error, ErrorKind, Result,
+    name::QueueName,
+    queue::{DeadLetterPage, Selection},
+};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::OwnedMutexGuard;
+
+/// Operator-controlled: dead letters of one page.
+const PAGE_MAX: u32 = 1_000;
+/// Letters asked for in one round trip.
+const GET: u64 = 64;
+/// Between looks whether what was put back is there again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// One operation at a time on the dead letters of a queue: while one reads them, another would miss them.
+#[derive(Default)]
+pub(super) struct Turns(Mutex<HashMap<QueueName, Arc<tokio::sync::Mutex<()>>>>);
+
+/// The dead letters of one queue, held by this process alone.
+struct Reading {
+    channel: Channel,
+    name: String,
+    lanes: Vec<String>,
+    queue: QueueName,
+    /// Letters there were, and how many of them were not read yet.
+    total: u64,
+    left: u64,
+    unread: VecDeque<(Copy, BasicGetMessage)>,
+    last_tag: Option<u64>,
+    lock: Lock,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Reading {
+    async fn next(&mut self, operation: &'static str) -> Result<Option<(Copy, BasicGetMessage)>> {
+        if self.unread.is_empty() && self.left > 0 {
+            let count = self.left.min(GET);
+            let gets = (0..count).map(|_| self.channel.basic_get(self.name.as_str().into(), BasicGetOptions::default()));
+            let got = try_join_all(gets).await.map_err(broken(operation))?;
+            self.left -= count;
+            for mut message in got.into_iter().flatten() {
+                self.last_tag = self.last_tag.max(Some(message.delivery_tag));
+                let data = std::mem::take(&mut message.delivery.data);
+                let mut copy = Copy::read(&message.properties, data, &self.queue);
+                if copy.death.is_none() {
+                    copy.death = Some(self.death_by_broker(&message));
+                }
+                self.unread.push_back((copy, message));
+            }
+        }
+        Ok(self.unread.pop_front())
+    }
+
+    fn death_by_broker(&self, message: &BasicGetMessage) -> Death {
+        let (reason, at) = broker_death(&message.properties, &self.lanes).unwrap_or_default();
+        let reason = match reason.as_str() {
+            "expired" => EXPIRED,
+            "delivery_limit" => ATTEMPTS_EXHAUSTED,
+            _ => REJECTED,
+        };
+        Death { reason: reason.to_owned(), died_ms: at.saturating_mul(1_000) }
+    }
+
+    /// Puts back what was read and not acked, `gone` letters fewer than there were.
+    async fn finish(self, gone: u64, operation: &'static str) -> Result<()> {
+        if let Some(tag) = self.last_tag {
+            let options = BasicNackOptions { requeue: true, multiple: true };
+            self.channel.basic_nack(tag, options).await.map_err(broken(operation))?;
+            let began = Instant::now();
+            while topology::count(&self.channel, &self.name).await.map_err(broken(operation))? < self.total.saturating_sub(gone)
+                && began.elapsed() < Duration::from_secs(2)
+            {
+                // The broker does it in its own time; whoever reads next would miss them.
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+        self.lock.release().await;
+        Ok(())
+    }
+}
+
+impl Core {
+    async fn read_dead(&self, queue: &QueueName, operation: &'static str) -> Result<(Entry, Reading)> {
+        let entry = self.known(queue, operation).await?;
+        let turn = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner).entry(queue.clone()).or_default().clone();
+        let turn = turn.lock_owned().await;
+        let live = self.incoming.live(operation, self.patience()).await?;
+        let lock = self.lock(&live, &format!("dead.{queue}"), operation).await?;
+        let channel = live.channel(operation, self.patience()).await?;
+        let name = self.names.dead(queue);
+        let total = topology::count(&channel, &name).await.map_err(broken(operation))?;
+        let lanes = entry.all_marks.iter().map(|mark| self.names.lane(queue, *mark)).collect();
+        let (unread, last_tag) = (VecDeque::new(), None);
+        let reading = Reading { channel, name, lanes, queue: queue.clone(), total, left: total, unread, last_tag, lock, _turn: turn };
+        Ok((entry, reading))
+    }
+
+    pub(super) async fn dead_page(&self, queue: &QueueName, cursor: Option<&str>, limit: u32) -> Result<DeadLetterPage> {
+        const OPERATION: &str = "queue.dead-letters";
+        let cursor = cursor.map(read_cursor).transpose()?;
+        let limit = usize::try_from(limit.clamp(1, PAGE_MAX)).unwrap_or(1);
+        let (_, mut reading) = self.read_dead(queue, OPERATION).await?;
+        // Until the cursor's letter is found, those that died after it: it may have gone meanwhile.
+        let (mut found, mut page) = (cursor.is_none(), Vec::new());
+        while page.len() <= limit || !found {
+            let Some((copy, _)) = reading.next(OPERATION).await? else { break };
+            let died = copy.death.as_ref().map_or(0, |death| death.died_ms);
+            match &cursor {
+                Some((_, last)) if !found && copy.id == *last => {
+                    found = true;
+                    page.clear();
+                }
+                Some((at, _)) if !found && (died <= *at || page.len() > limit) => {}
+                _ => page.push((died, copy)),
+            }
+        }
+        reading.finish(0, OPERATION).await?;
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let next = page.last().filter(|_| more).map(|(died, copy)| format!("{died:x}-{}", copy.id));
+        Ok(DeadLetterPage { letters: page.into_iter().map(|(_, copy)| copy.into_letter(queue)).collect(), next })
+    }
+
+    /// Puts the chosen letters back as new, and answers how many.
+    pub(super) async fn replay_dead(&self, queue: &QueueName, selection: Selection) -> Result<u64> {
+        const OPERATION: &str = "queue.replay";
+        let chosen = chooser(selection);
+        let (entry, mut reading) = self.read_dead(queue, OPERATION).await?;
+        let (mut replayed, mut refused) = (0, None);
+        while refused.is_none() {
+            let (mut messages, mut routed) = (Vec::new(), Vec::new());
+            while routed.len() < usize::try_from(GET).unwrap_or(1) {
+                let Some((copy, message)) = reading.next(OPERATION).await? else { break };
+                if chosen(&copy) {
+                    routed.push(self.route(queue, &entry, copy.revived(), Duration::ZERO));
+                    messages.push(message);
+                }
+            }
+            if routed.is_empty() {
+                break;
+            }
+            let sent = self.send_routed(routed, OPERATION).await?;
+            for (message, sent) in messages.into_iter().zip(sent) {
+                match sent.outcome(OPERATION) {
+                    Ok(()) => {
+                        message.ack(BasicAckOptions::default()).await.map_err(broken(OPERATION))?;
+                        replayed += 1;
+                    }
+                    Err(error) => refused = Some(error),
+                }
+            }
+        }
+        reading.finish(replayed, OPERATION).await?;
+        match refused {
+            Some(error) if replayed == 0 => Err(error),
+            _ => Ok(replayed),
+        }
+    }
+}
+
+fn chooser(selection: Selection) -> impl Fn(&Copy) -> bool {
+    let ids: Option<HashSet<String>> = match selection {
+        Selection::All => None,
+        Selection::Ids(ids) => Some(ids.into_iter().collect()),
+    };
+    move |copy| ids.as_ref().is_none_or(|ids| ids.contains(&copy.message.id))
+}
+
+/// When the last letter given died, and which copy it is.
+fn read_cursor(text: &str) -> Result<(u64, String)> {
+    let read = text.split_once('-').and_then(|(died, copy)| Some((u64::from_str_radix(died, 16).ok()?, copy.to_owned())));
+    read.ok_or_else(|| Error::new(ErrorKind::InvalidInput, "queue.dead-letters", "this queue did not give that cursor"))
+}
