@@ -4,6 +4,7 @@ pub mod audit;
 pub mod cache;
 pub mod database;
 pub mod metrics;
+pub mod postgres;
 pub mod queue;
 pub mod secrets;
 mod sqlite;
