@@ -6,6 +6,7 @@ pub mod database;
 pub mod failpoint;
 pub mod fleet;
 pub mod metrics;
+pub mod postgres;
 pub mod queue;
 pub mod secrets;
 mod sqlite;

@@ -1,4 +1,4 @@
-//! Every embedded backend against the suite of its capability.
+//! Every backend against the suite of its capability.
 
 // Marked as tests, so that clippy lets their helpers unwrap.
 #[cfg(test)]
@@ -11,6 +11,8 @@ mod crash;
 mod database;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod postgres;
 #[cfg(test)]
 mod queue;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Cursors: one that reads along with a running statement, one over rows already read.
+//! The cursor that reads along with a running statement.
 
 use super::{
     conn::{Conn, guest_sql, statement_timeout},
@@ -6,15 +6,18 @@ use super::{
     pool::{Lease, Tasks},
     value::{self, Reader},
 };
-use crate::sqlite::map_error;
+use crate::{
+    database::paging::{PagePlan, closed},
+    sqlite::map_error,
+};
 use async_trait::async_trait;
 use futures::{TryStreamExt, stream::BoxStream};
 use plinth_capability::{
     Error, ErrorKind, Result,
-    database::{Column, Cursor, Page, QueryLimits, Row, RowSet, Value},
+    database::{Column, Cursor, Page, Row, Value},
 };
 use sqlx::{Either, Executor, Sqlite, sqlite::SqliteArguments, sqlite::SqliteQueryResult, sqlite::SqliteRow};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::{
     sync::{OwnedRwLockReadGuard, mpsc, oneshot},
     time::{Instant, timeout, timeout_at},
@@ -72,30 +75,6 @@ impl Cursor for StreamCursor {
         let page = page.await.map_err(|_| closed())??;
         (self.torn, self.done) = (false, page.done);
         Ok(page)
-    }
-}
-
-/// How a cursor cuts its rows into pages, and how long it may live.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PagePlan {
-    size: usize,
-    limits: QueryLimits,
-    lifetime: Duration,
-}
-
-impl PagePlan {
-    /// `lifetime` is the host's; the rest is checked against the call's limits.
-    pub(super) fn new(page_size: u32, limits: QueryLimits, lifetime: Duration) -> Result<Self> {
-        if page_size == 0 {
-            return Err(Error::new(ErrorKind::InvalidInput, "database.query_paged", "a page has at least one row"));
-        }
-        if page_size > limits.max_rows {
-            let why = format!("a page has at most {} rows", limits.max_rows);
-            return Err(Error::new(ErrorKind::LimitExceeded, "database.query_paged", why));
-        }
-        // One row is read ahead to know whether a page is the last.
-        let limits = QueryLimits { max_rows: limits.max_rows.saturating_add(1), ..limits };
-        Ok(Self { size: page_size as usize, limits, lifetime })
     }
 }
 
@@ -176,33 +155,4 @@ impl Rows<'_> {
         }
         Ok(Page { rows, done: self.ahead.is_none() })
     }
-}
-
-/// Over rows that were read before, as inside a transaction.
-pub(super) struct BufferedCursor {
-    columns: Vec<Column>,
-    rows: std::vec::IntoIter<Row>,
-    size: usize,
-}
-
-impl BufferedCursor {
-    pub(super) fn new(answer: RowSet, plan: &PagePlan) -> Self {
-        Self { columns: answer.columns, rows: answer.rows.into_iter(), size: plan.size }
-    }
-}
-
-#[async_trait]
-impl Cursor for BufferedCursor {
-    fn columns(&self) -> &[Column] {
-        &self.columns
-    }
-
-    async fn next(&mut self) -> Result<Page> {
-        let rows = self.rows.by_ref().take(self.size).collect();
-        Ok(Page { rows, done: self.rows.len() == 0 })
-    }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "cursor.next", "the cursor has ended")
 }

@@ -2,17 +2,19 @@
 
 use super::{
     conn::statement_timeout,
-    cursor::{BufferedCursor, PagePlan, StreamCursor},
+    cursor::StreamCursor,
     gate::{Statement, Verb},
     pool::{Lease, Pool, Tasks},
     transaction::SqliteTransaction,
 };
+use crate::database::{
+    paging::{BufferedCursor, PagePlan},
+    rules::{add, check_lists, read_only},
+};
 use async_trait::async_trait;
 use plinth_capability::{
-    Error, ErrorKind, Result,
-    database::{
-        Access, Cursor, Database, Dialect, EXECUTE_MANY_MAX, Execution, QueryLimits, RowSet, Transaction, TransactionOptions, Value,
-    },
+    Result,
+    database::{Access, Cursor, Database, Dialect, Execution, QueryLimits, RowSet, Transaction, TransactionOptions, Value},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
@@ -126,22 +128,10 @@ impl Database for SqliteDatabase {
 
 /// Refuses all lists if one does not fit, before anything happens.
 pub(super) fn check_many(statement: &str, params: &[Vec<Value>]) -> Result<Statement> {
-    if params.len() > EXECUTE_MANY_MAX {
-        let why = format!("at most {EXECUTE_MANY_MAX} parameter lists at a time");
-        return Err(Error::new(ErrorKind::LimitExceeded, "database.execute_many", why));
-    }
+    check_lists(params.len())?;
     let statement = Statement::check(statement)?;
     for list in params {
         statement.check_params(list)?;
     }
     Ok(statement)
-}
-
-pub(super) fn add(total: &mut Execution, one: Execution) {
-    total.rows_affected += one.rows_affected;
-    total.last_insert_id = one.last_insert_id.or(total.last_insert_id);
-}
-
-pub(super) fn read_only() -> Error {
-    Error::new(ErrorKind::Denied, "database.execute", "this access is for reading only")
 }

@@ -3,105 +3,43 @@
 use super::{conn::Conn, pool::Pool};
 use crate::{
     Durability,
-    database::outbox::{Content, OutboxStore, Parcel},
+    database::{
+        draft::{Draft, Load, Times, read, unwritable},
+        outbox::{OutboxStore, Parcel},
+    },
     sqlite::{SqliteFile, from_sql, map_error, to_sql},
 };
 use async_trait::async_trait;
-use plinth_capability::{
-    Error, ErrorKind, Result,
-    audit::AuditRecord,
-    name::{QueueName, TopicName},
-    now_ms,
-    queue::{Destination, Message},
-};
-use serde::{Deserialize, Serialize};
+use plinth_capability::{Error, ErrorKind, Result, now_ms};
 use sqlx::{Arguments, Row, SqliteConnection, sqlite::SqliteArguments, sqlite::SqliteRow};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
 pub(super) const SCHEMA: &str = include_str!("outbox.sql");
 
-/// Guest-controlled: what one transaction may put into the outbox.
-const COUNT_MAX: usize = 1_000;
-const BYTES_MAX: usize = 16 << 20;
-const AUDIT: &str = "audit";
 /// How long settling waits for the writers before it.
 const SETTLE_WAIT: Duration = Duration::from_secs(30);
-
-/// All of a message that is neither its body nor a time.
-#[derive(Serialize, Deserialize)]
-struct Head {
-    id: String,
-    content_type: String,
-    headers: Vec<(String, String)>,
-    routing_key: String,
-    correlation_id: Option<String>,
-    priority: u8,
-}
-
-/// A row of the outbox before it is written.
-pub(super) struct Draft {
-    lane: String,
-    id: String,
-    head: String,
-    body: Vec<u8>,
-    delay_ms: i64,
-    expires_ms: Option<i64>,
-}
-
-impl Draft {
-    pub(super) fn message(destination: &Destination, message: Message) -> Result<Self> {
-        let lane = match destination {
-            Destination::Topic(topic) => format!("topic:{topic}"),
-            Destination::Queue(queue) => format!("queue:{queue}"),
-        };
-        let Message { id, body, content_type, headers, routing_key, correlation_id, priority, delay, expires } = message;
-        let head = Head { id: id.clone(), content_type, headers, routing_key, correlation_id, priority };
-        let head = serde_json::to_string(&head).map_err(|e| unwritable("outbox.publish").with_source(e))?;
-        Ok(Self { lane, id, head, body: body.into(), delay_ms: millis(delay), expires_ms: expires.map(millis) })
-    }
-
-    pub(super) fn record(record: &AuditRecord) -> Result<Self> {
-        let head = serde_json::to_string(record).map_err(|e| unwritable("outbox.audit").with_source(e))?;
-        Ok(Self { lane: AUDIT.to_owned(), id: record.id.clone(), head, body: Vec::new(), delay_ms: 0, expires_ms: None })
-    }
-}
-
-fn unwritable(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Internal, operation, "cannot be written to the outbox")
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
 
 /// What one transaction has put into the outbox so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
-    count: usize,
-    bytes: usize,
+    load: Load,
     /// The first row whose delay or expiry counts from the commit.
     timed_from: Option<i64>,
 }
 
 impl Tally {
     pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.load.is_empty()
     }
 
     pub(super) fn count(&mut self, draft: &Draft) -> Result<()> {
-        self.count += 1;
-        self.bytes += draft.head.len() + draft.body.len();
-        if self.count > COUNT_MAX || self.bytes > BYTES_MAX {
-            let why = format!("a transaction puts at most {COUNT_MAX} messages of {BYTES_MAX} bytes together into the outbox");
-            return Err(Error::new(ErrorKind::LimitExceeded, "outbox.publish", why));
-        }
-        Ok(())
+        self.load.add(draft)
     }
 
     pub(super) async fn insert(&mut self, conn: &mut Conn, draft: Draft) -> Result<()> {
         const SQL: &str = "INSERT INTO _plinth_outbox (lane, id, head, body, delay_ms, expires_ms) VALUES ($1, $2, $3, $4, $5, $6)";
-        let timed = draft.delay_ms > 0 || draft.expires_ms.is_some();
+        let timed = draft.is_timed();
         let mut row = SqliteArguments::default();
         let bound = row.add(draft.lane).and_then(|()| row.add(draft.id)).and_then(|()| row.add(draft.head));
         let bound =
@@ -194,43 +132,11 @@ async fn settle(conn: &mut SqliteConnection, delivered: &[i64], dead: &[(i64, St
 
 fn parcel(row: &SqliteRow, now: u64) -> sqlx::Result<Parcel> {
     let lane: String = row.try_get("lane")?;
-    let content = match content(row, &lane, now)? {
-        Ok(content) => content,
-        Err(error) => Content::Unreadable(error.to_string()),
+    let times = Times {
+        delay: from_sql(row.try_get("delay_ms")?),
+        expires: row.try_get::<Option<i64>, _>("expires_ms")?.map(from_sql),
+        gone: now.saturating_sub(from_sql(row.try_get("committed_at_ms")?)),
     };
+    let content = read(&lane, row.try_get("head")?, row.try_get("body")?, times);
     Ok(Parcel { sequence: row.try_get("sequence")?, lane, content })
-}
-
-fn content(row: &SqliteRow, lane: &str, now: u64) -> sqlx::Result<Result<Content, Box<dyn std::error::Error>>> {
-    let head: &str = row.try_get("head")?;
-    let delay = u64::try_from(row.try_get::<i64, _>("delay_ms")?).unwrap_or(0);
-    let expires = row.try_get::<Option<i64>, _>("expires_ms")?.map(from_sql);
-    let body: Vec<u8> = row.try_get("body")?;
-    let gone = now.saturating_sub(from_sql(row.try_get("committed_at_ms")?));
-    Ok(read(lane, head, body, delay.saturating_sub(gone), expires.map(|e| e.saturating_sub(gone))))
-}
-
-fn read(lane: &str, head: &str, body: Vec<u8>, delay: u64, expires: Option<u64>) -> Result<Content, Box<dyn std::error::Error>> {
-    if lane == AUDIT {
-        return Ok(Content::Record(serde_json::from_str(head)?));
-    }
-    let destination = match lane.split_once(':') {
-        Some(("topic", name)) => Destination::Topic(TopicName::new(name)?),
-        Some(("queue", name)) => Destination::Queue(QueueName::new(name)?),
-        _ => return Err("the lane is unknown".into()),
-    };
-    let Head { id, content_type, headers, routing_key, correlation_id, priority } = serde_json::from_str(head)?;
-    let message = Message {
-        id,
-        body: body.into(),
-        content_type,
-        headers,
-        routing_key,
-        correlation_id,
-        priority,
-        delay: Duration::from_millis(delay),
-        // Expired on the way: the queue shall say so, as for any other message.
-        expires: expires.map(|e| Duration::from_millis(e.max(1))),
-    };
-    Ok(Content::Message(destination, message))
 }

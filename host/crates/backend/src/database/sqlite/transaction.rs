@@ -2,13 +2,21 @@
 
 use super::{
     conn::Conn,
-    cursor::{BufferedCursor, PagePlan},
-    database::{Store, add, check_many, read_only},
+    database::{Store, check_many},
     gate::{Statement, Verb},
     outbox,
     pool::Lease,
 };
-use crate::{database::outbox::check_record, queue::check_message};
+use crate::{
+    database::{
+        draft::Draft,
+        outbox::check_record,
+        paging::{BufferedCursor, PagePlan},
+        rules::{add, check_savepoint, read_only},
+        slot::{Slot, SlotState, expired},
+    },
+    queue::check_message,
+};
 use async_trait::async_trait;
 use plinth_capability::{
     Error, ErrorKind, Result,
@@ -16,20 +24,14 @@ use plinth_capability::{
     database::{Cursor, Execution, QueryLimits, RowSet, Transaction, Value},
     queue::{Destination, Message},
 };
-use std::{
-    mem,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::task::AbortHandle;
 
-/// Guest-controlled: savepoints of one transaction.
-const SAVEPOINTS_MAX: usize = 100;
 /// How long a commit is waited for; beyond, its outcome is unknown.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(super) struct SqliteTransaction {
-    slot: Arc<Slot>,
+    slot: Arc<Slot<Lease>>,
     store: Arc<Store>,
     timer: AbortHandle,
     limits: QueryLimits,
@@ -40,61 +42,14 @@ pub(super) struct SqliteTransaction {
     outbox: outbox::Tally,
 }
 
-/// The lease is out while a call runs. A call that is dropped drops the lease
-/// with it, which rolls back; so does the timer, for a guest that never calls again.
-#[derive(Default)]
-struct Slot(Mutex<SlotState>);
-
-#[derive(Default)]
-enum SlotState {
-    Open(Lease),
-    /// In the hands of a call, or gone with it.
-    Taken,
-    #[default]
-    Ended,
-    Expired,
-}
-
-impl Slot {
-    fn swap(&self, next: SlotState) -> SlotState {
-        // Held for a swap, never across an await.
-        mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), next)
-    }
-
-    fn take(&self) -> Result<Lease> {
-        match self.swap(SlotState::Taken) {
-            SlotState::Open(lease) => Ok(lease),
-            SlotState::Expired => {
-                self.swap(SlotState::Expired);
-                Err(expired())
-            }
-            SlotState::Taken | SlotState::Ended => {
-                self.swap(SlotState::Ended);
-                Err(Error::new(ErrorKind::Closed, "transaction.use", "the transaction has ended"))
-            }
-        }
-    }
-
-    /// False if the time was up meanwhile; the lease is then rolled back.
-    fn put(&self, lease: Lease) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = matches!(*state, SlotState::Taken);
-        if open {
-            *state = SlotState::Open(lease);
-        }
-        open
-    }
-}
-
 impl SqliteTransaction {
     pub(super) fn start(lease: Lease, store: Arc<Store>, read_only: bool, lifetime: Duration, limits: QueryLimits) -> Self {
-        let slot = Arc::new(Slot::default());
-        slot.swap(SlotState::Open(lease));
+        let slot = Arc::new(Slot::new(lease));
         let ends = tokio::time::Instant::now() + lifetime;
         let expiring = Arc::clone(&slot);
         let timer = async move {
             tokio::time::sleep_until(ends).await;
-            expiring.swap(SlotState::Expired);
+            expiring.set(SlotState::Expired);
         };
         let timer = store.tasks.tracker.spawn_on(timer, &store.tasks.runtime).abort_handle();
         Self { slot, store, timer, limits, ends, lifetime, read_only, savepoints: Vec::new(), outbox: outbox::Tally::default() }
@@ -132,7 +87,7 @@ impl SqliteTransaction {
         }
     }
 
-    async fn put_in_outbox(&mut self, parcel: outbox::Draft) -> Result<()> {
+    async fn put_in_outbox(&mut self, parcel: Draft) -> Result<()> {
         if self.read_only {
             return Err(read_only());
         }
@@ -183,11 +138,7 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn savepoint(&mut self, name: &str) -> Result<()> {
-        check_savepoint(name)?;
-        if self.savepoints.len() >= SAVEPOINTS_MAX {
-            let why = format!("at most {SAVEPOINTS_MAX} savepoints in a transaction");
-            return Err(Error::new(ErrorKind::LimitExceeded, "transaction.savepoint", why));
-        }
+        check_savepoint(name, self.savepoints.len())?;
         let mut lease = self.slot.take()?;
         let result = lease.conn()?.step("transaction.savepoint", "SAVEPOINT _plinth_savepoint").await;
         let result = self.give_back(lease, result).await;
@@ -214,12 +165,12 @@ impl Transaction for SqliteTransaction {
 
     async fn outbox_publish(&mut self, destination: &Destination, message: Message) -> Result<()> {
         check_message("outbox.publish", &message)?;
-        self.put_in_outbox(outbox::Draft::message(destination, message)?).await
+        self.put_in_outbox(Draft::message(destination, message)?).await
     }
 
     async fn outbox_audit(&mut self, record: AuditRecord) -> Result<()> {
         check_record(&record)?;
-        self.put_in_outbox(outbox::Draft::record(&record)?).await
+        self.put_in_outbox(Draft::record(&record)?).await
     }
 
     async fn commit(&mut self) -> Result<()> {
@@ -233,7 +184,7 @@ impl Transaction for SqliteTransaction {
         let unknown = |_| Error::new(ErrorKind::OutcomeUnknown, "transaction.commit", "the commit was not confirmed in time");
         // Whatever the error, the lease is dropped with the transaction and rolls back.
         let result = tokio::time::timeout(COMMIT_TIMEOUT, work).await.map_err(unknown).flatten();
-        self.slot.swap(SlotState::Ended);
+        self.slot.set(SlotState::Ended);
         if !self.outbox.is_empty() {
             self.store.wake.notify_one();
         }
@@ -245,7 +196,7 @@ impl Transaction for SqliteTransaction {
         self.timer.abort();
         // Whatever the error, the lease is dropped and then cleaned.
         let result = lease.conn()?.rollback().await;
-        self.slot.swap(SlotState::Ended);
+        self.slot.set(SlotState::Ended);
         result
     }
 }
@@ -254,7 +205,7 @@ impl Drop for SqliteTransaction {
     fn drop(&mut self) {
         self.timer.abort();
         // An open lease is rolled back as it is dropped.
-        drop(self.slot.swap(SlotState::Ended));
+        self.slot.set(SlotState::Ended);
     }
 }
 
@@ -289,18 +240,4 @@ async fn back(conn: &mut Conn, newer: usize) -> Result<()> {
     }
     conn.step("transaction.rollback_to", "ROLLBACK TO _plinth_savepoint").await?;
     conn.rolled_back_to_savepoint().await
-}
-
-/// Names are checked although SQLite never sees them: every backend refuses the same.
-fn check_savepoint(name: &str) -> Result<()> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.is_empty() || name.len() > 60 || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(plain) {
-        let why = "a savepoint's name has 1 to 60 letters, digits and underscores";
-        return Err(Error::new(ErrorKind::InvalidInput, "transaction.savepoint", why));
-    }
-    Ok(())
-}
-
-fn expired() -> Error {
-    Error::new(ErrorKind::Closed, "transaction.use", "the transaction was over its time limit and is rolled back")
 }
