@@ -28,6 +28,7 @@ pub fn reach(name: &'static str) {
         atomic::{AtomicU64, Ordering},
     };
     static WANTED: OnceLock<Option<(String, AtomicU64)>> = OnceLock::new();
+    #[expect(clippy::disallowed_methods, reason = "a test of the whole process has no other way in")]
     let wanted = WANTED.get_or_init(|| {
         let value = std::env::var("PLINTH_FAILPOINT").ok()?;
         let (name, count) = value.rsplit_once(':')?;

@@ -184,9 +184,10 @@ impl HostState for PostgresState {
     }
 }
 
-/// Only where a slot changes: a component is put just before the slot that names it.
+/// Only where a slot changes: a component is put just before the slot, or with the proposal, that names it.
 const FORGET_COMPONENTS: &str = "DELETE FROM plinth.components c WHERE NOT EXISTS (
-    SELECT 1 FROM plinth.slots s WHERE s.active = c.digest OR s.previous = c.digest)";
+    SELECT 1 FROM plinth.slots s WHERE s.active = c.digest OR s.previous = c.digest)
+    AND NOT EXISTS (SELECT 1 FROM plinth.proposals p WHERE p.digest = c.digest)";
 
 /// A lease that ended leaves its run as free as if it had never been claimed,
 /// so that row says nothing either.
