@@ -1,7 +1,6 @@
 //! The queue's suite over every backend, and the embedded one against a model.
 
 mod amqp;
-mod broker;
 mod model;
 
 mod embedded {

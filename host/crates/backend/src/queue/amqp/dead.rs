@@ -8,6 +8,7 @@ use super::{
     wire::{Copy, Death, broker_death},
 };
 use crate::queue::policy::{ATTEMPTS_EXHAUSTED, EXPIRED, REJECTED};
+use bytes::Bytes;
 use futures::future::try_join_all;
 use lapin::{
     Channel,
@@ -17,7 +18,7 @@ use lapin::{
 use plinth_capability::{
     Error, ErrorKind, Result,
     name::QueueName,
-    queue::{DeadLetterPage, Selection},
+    queue::{DeadLetterPage, Message, Selection},
 };
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -142,10 +143,26 @@ impl Core {
         Ok(DeadLetterPage { letters: page.into_iter().map(|(_, copy)| copy.into_letter(queue)).collect(), next })
     }
 
+    /// Forgets the chosen letters, and answers how many.
+    pub(super) async fn purge_dead(&self, queue: &QueueName, selection: Selection) -> Result<u64> {
+        const OPERATION: &str = "queue.purge";
+        let chosen = chooser(queue, selection);
+        let (_, mut reading) = self.read_dead(queue, OPERATION).await?;
+        let mut purged = 0;
+        while let Some((copy, message)) = reading.next(OPERATION).await? {
+            if chosen(&copy) {
+                message.ack(BasicAckOptions::default()).await.map_err(broken(OPERATION))?;
+                purged += 1;
+            }
+        }
+        reading.finish(purged, OPERATION).await?;
+        Ok(purged)
+    }
+
     /// Puts the chosen letters back as new, and answers how many.
     pub(super) async fn replay_dead(&self, queue: &QueueName, selection: Selection) -> Result<u64> {
         const OPERATION: &str = "queue.replay";
-        let chosen = chooser(selection);
+        let chosen = chooser(queue, selection);
         let (entry, mut reading) = self.read_dead(queue, OPERATION).await?;
         let (mut replayed, mut refused) = (0, None);
         while refused.is_none() {
@@ -179,12 +196,20 @@ impl Core {
     }
 }
 
-fn chooser(selection: Selection) -> impl Fn(&Copy) -> bool {
-    let ids: Option<HashSet<String>> = match selection {
-        Selection::All => None,
-        Selection::Ids(ids) => Some(ids.into_iter().collect()),
+fn chooser(queue: &QueueName, selection: Selection) -> impl Fn(&Copy) -> bool {
+    let ids: HashSet<String> = match &selection {
+        Selection::Ids(ids) => ids.iter().cloned().collect(),
+        Selection::All | Selection::Matching(_) => HashSet::new(),
     };
-    move |copy| ids.as_ref().is_none_or(|ids| ids.contains(&copy.message.id))
+    let queue = queue.clone();
+    move |copy| match &selection {
+        Selection::All => true,
+        Selection::Ids(_) => ids.contains(&copy.message.id),
+        Selection::Matching(filter) => {
+            let message = Message { body: Bytes::new(), headers: Vec::new(), ..copy.message.clone() };
+            filter.matches(&Copy { message, ..copy.clone() }.into_letter(&queue))
+        }
+    }
 }
 
 /// When the last letter given died, and which copy it is.

@@ -1,6 +1,6 @@
 //! Counting: what is in a queue, and how much more may go in.
 
-use super::{Core, catalog::Entry, error::broken, topology};
+use super::{Core, catalog::Entry, error::{broken, late}, topology};
 use futures::future::try_join_all;
 use plinth_capability::{Result, name::QueueName, now_ms, queue::Depth};
 use std::{
@@ -8,6 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::time::timeout;
 
 const OPERATION: &str = "queue.depth";
 /// How long a measured room is believed, since other hosts fill it too.
@@ -61,11 +62,11 @@ impl Core {
         let channel = live.channel(OPERATION, self.patience()).await?;
         let lanes: Vec<_> = entry.all_marks.iter().map(|mark| self.names.lane(queue, *mark)).collect();
         let dead = self.names.dead(queue);
-        let (ready, dead) = tokio::try_join!(
-            try_join_all(lanes.iter().map(|lane| topology::count(&channel, lane))),
-            topology::count(&channel, &dead),
-        )
-        .map_err(broken(OPERATION))?;
+        let counts = async {
+            tokio::try_join!(try_join_all(lanes.iter().map(|lane| topology::count(&channel, lane))), topology::count(&channel, &dead))
+        };
+        let counts = timeout(self.patience(), counts).await.map_err(|_| late(OPERATION))?;
+        let (ready, dead) = counts.map_err(broken(OPERATION))?;
         let fetched = self.feeds.fetched(queue);
         let in_flight = self.leases.count(queue);
         Ok(Depth { ready: ready.iter().sum::<u64>() + fetched, delayed: self.waiting.count(queue), in_flight, dead })

@@ -137,7 +137,7 @@ impl Feed {
 
     /// Whether, and until when, what is on the shelf is held back.
     pub(super) fn expecting(&self) -> Option<Instant> {
-        self.shelf().expected_until
+        self.shelf().expected_until.filter(|until| *until > Instant::now())
     }
 
     /// Fetching has ended: everything that is still on the shelf.

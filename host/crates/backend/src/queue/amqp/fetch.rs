@@ -52,6 +52,8 @@ pub(super) async fn run(core: Arc<Core>, queue: QueueName, feed: Arc<Feed>, stop
             None => return,
             Some(Some(Ok(()))) => core.give_back(&queue, left).await,
             Some(Some(Err(error))) => {
+                core.innocent(&left);
+                drop(left);
                 tracing::warn!(%queue, %error, "fetching messages failed; trying again");
                 // Time for whatever it was to pass; nothing tells when it has.
                 stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;

@@ -184,6 +184,11 @@ impl Queue for AmqpQueue {
         self.detached("queue.replay", async move { core.replay_dead(&queue, selection).await }).await
     }
 
+    async fn purge(&self, queue: &QueueName, selection: Selection) -> Result<u64> {
+        let (core, queue) = (self.core.clone(), queue.clone());
+        self.detached("queue.purge", async move { core.purge_dead(&queue, selection).await }).await
+    }
+
     async fn health(&self) -> Result<()> {
         for link in [&self.core.incoming, &self.core.outgoing] {
             let live = link.live("queue.health", self.core.patience()).await?;

@@ -1,65 +1,60 @@
-//! The queue's suite over RabbitMQ, each case in a virtual host of its own.
+//! The queue's suite over RabbitMQ, each case in a virtual host of its own, and what faults may not do.
 
-use super::broker::Vhost;
+mod faults;
+
 use async_trait::async_trait;
-use plinth_backend::queue::{AmqpConfig, AmqpQueue};
-use plinth_capability::{
-    Result,
-    conformance::queue::QueueFixture,
-    inbox::{Arrival, Inbox},
-    name::QueueName,
-    queue::Queue,
+use plinth_backend::{
+    Durability,
+    inbox::SqliteInbox,
+    queue::{AmqpConfig, AmqpQueue},
 };
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use plinth_capability::{conformance::queue::QueueFixture, queue::Queue};
+use plinth_services::shared::{Vhost, rabbitmq_vhost};
+use std::sync::Arc;
+use tempfile::TempDir;
 
-/// What the inbox promises, for as long as the test lives.
-#[derive(Default)]
-pub(super) struct MemoryInbox(Mutex<HashMap<(QueueName, String), String>>);
+/// A queue over the broker at `url`, with an inbox of its own.
+struct Opened {
+    queue: Arc<AmqpQueue>,
+    inbox: Arc<SqliteInbox>,
+    _dir: TempDir,
+}
 
-#[async_trait]
-impl Inbox for MemoryInbox {
-    async fn claim(&self, queue: &QueueName, arrivals: &[Arrival]) -> Result<Vec<bool>> {
-        let mut owners = self.0.lock().unwrap();
-        let mut claim = |a: &Arrival| *owners.entry((queue.clone(), a.id.clone())).or_insert_with(|| a.copy.clone()) == a.copy;
-        Ok(arrivals.iter().map(&mut claim).collect())
+impl Opened {
+    async fn new(config: AmqpConfig) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let inbox = Arc::new(SqliteInbox::open(&dir.path().join("inbox.db"), Durability::Process).await.unwrap());
+        Self { queue: Arc::new(AmqpQueue::open(config, inbox.clone()).unwrap()), inbox, _dir: dir }
     }
 
-    async fn forget(&self, _before_ms: u64) -> Result<u64> {
-        Ok(0)
-    }
-
-    async fn health(&self) -> Result<()> {
-        Ok(())
+    /// As another process that shares the inbox.
+    fn again(&mut self, config: AmqpConfig) {
+        self.queue = Arc::new(AmqpQueue::open(config, self.inbox.clone()).unwrap());
     }
 }
 
-pub(super) struct Fixture {
-    queue: Arc<AmqpQueue>,
-    inbox: Arc<MemoryInbox>,
+fn config(url: String) -> AmqpConfig {
+    AmqpConfig { urls: vec![url], ..AmqpConfig::default() }
+}
+
+struct Fixture {
+    opened: Opened,
     vhost: Vhost,
 }
 
-fn open(vhost: &Vhost, inbox: &Arc<MemoryInbox>) -> Arc<AmqpQueue> {
-    let config = AmqpConfig { urls: vec![vhost.url().to_owned()], ..AmqpConfig::default() };
-    Arc::new(AmqpQueue::open(config, inbox.clone()).unwrap())
-}
-
 async fn fixture() -> Fixture {
-    let (vhost, inbox) = (super::broker::vhost().await, Arc::default());
-    Fixture { queue: open(&vhost, &inbox), inbox, vhost }
+    let vhost = rabbitmq_vhost().await.unwrap();
+    Fixture { opened: Opened::new(config(vhost.url())).await, vhost }
 }
 
 #[async_trait]
 impl QueueFixture for Fixture {
     fn queue(&self) -> Arc<dyn Queue> {
-        self.queue.clone()
+        self.opened.queue.clone()
     }
 
     async fn reopen(&mut self) {
-        self.queue = open(&self.vhost, &self.inbox);
+        self.opened.again(config(self.vhost.url()));
     }
 }
 
