@@ -2,11 +2,9 @@
 
 use plinth_api::{ApiConfig, ConfigError as ApiConfigError};
 use plinth_backend::{Durability, cache::MemoryCacheConfig};
-use plinth_capability::name::{PluginName, QueueName};
+use plinth_capability::name::PluginName;
 use plinth_resilience::Policy;
-use plinth_runtime::{
-    EngineConfig, QueueOverride, QueueSettingError, QueueSettings, QueuesConfig, limits::Limits, manifest::GrantRequests,
-};
+use plinth_runtime::{EngineConfig, QueueSettingError, QueuesConfig, limits::Limits, manifest::GrantRequests};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -28,6 +26,7 @@ pub struct HostConfig {
     pub plugins: PluginsConfig,
     pub cache: CacheConfig,
     pub queue: QueueConfig,
+    pub queues: QueuesConfig,
     pub database: DatabaseConfig,
     pub audit: AuditConfig,
     pub secrets: SecretsConfig,
@@ -73,10 +72,6 @@ pub enum QueueConfig {
 pub struct EmbeddedQueueConfig {
     /// As for the audit log: of a publish.
     pub durability: Durability,
-    /// Of every queue, but for what is said of it below.
-    pub settings: QueueSettings,
-    /// By the full name of the queue.
-    pub queues: BTreeMap<QueueName, QueueOverride>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -143,6 +138,7 @@ impl Default for HostConfig {
             plugins: PluginsConfig::default(),
             cache: CacheConfig::Memory(MemoryCacheConfig::default()),
             queue: QueueConfig::Embedded(EmbeddedQueueConfig::default()),
+            queues: QueuesConfig::default(),
             database: DatabaseConfig::Sqlite(SqliteConfig::default()),
             audit: AuditConfig::Sqlite(EmbeddedConfig::default()),
             secrets: SecretsConfig::default(),
@@ -232,7 +228,7 @@ impl HostConfig {
     /// What no single setting can tell.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.api.check()?;
-        self.queue.settings().check()?;
+        self.queues.check()?;
         let PluginsConfig { component_max_bytes, compile_memory_bytes, compile_timeout_ms, .. } = self.plugins;
         for (name, value) in [
             ("engine.instances", u64::from(self.engine.instances)),
@@ -249,14 +245,6 @@ impl HostConfig {
             }
         }
         Ok(())
-    }
-}
-
-impl QueueConfig {
-    /// What holds for queues whichever backend keeps them.
-    pub(crate) fn settings(&self) -> QueuesConfig {
-        let Self::Embedded(EmbeddedQueueConfig { durability: _, settings, queues }) = self;
-        QueuesConfig { settings: *settings, queues: queues.clone() }
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) fn runtime_config(config: &HostConfig, program: PathBuf, faults: Opti
         host_key: host_key::load_or_make(&config.data.join("host.key"))?,
         component_max_bytes: plugins.component_max_bytes,
         grants,
-        queues: config.queue.settings(),
+        queues: config.queues.clone(),
         limits_max: plugins.limits_max,
         guest_threads: if plugins.guest_threads == 0 { cores } else { plugins.guest_threads },
         waiting: plugins.waiting,

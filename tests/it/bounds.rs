@@ -12,7 +12,7 @@ fn misbehave() -> Package {
 /// What the operator says of queues holds for those that plugins take from.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queues_are_as_the_operator_set_them() {
-    let config = "[queue]\nbackend = 'embedded'\n[queue.settings]\nmax-attempts = 2\nbackoff-ms = 1\n[queue.queues]\nmisbehave = { max-attempts = 3 }";
+    let config = "[queue]\nbackend = 'embedded'\n[queues.settings]\nmax-attempts = 2\nbackoff-ms = 1\n[queues.named]\nmisbehave = { max-attempts = 3 }";
     let host = TestHost::with(config).await;
     host.installed(&misbehave()).await;
     let host = host.restart().await;

@@ -36,16 +36,16 @@ fn configurations_are_checked_before_a_host_needs_them() {
         ("[api]\nlisten = '0.0.0.0:7300'", 2, "api.keys must not be empty"),
         ("[cache]\nbackend = 'none'", 2, "none"),
         ("stop-ms = 0", 2, "stop-ms must not be zero"),
-        ("[queue]\nbackend = 'embedded'\n[queue.queues]\n'events/a' = { max-attempts = 1 }\nmail = { backoff-ms = 0 }", 0, "good"),
-        ("[queue]\nbackend = 'embedded'\n[queue.settings]\nmax-attempts = 0", 2, "queue.settings: max-attempts must not be zero"),
-        ("[queue]\nbackend = 'embedded'\n[queue.queues]\nmail = { max-depth = 0 }", 2, "queue.queues.\"mail\": max-depth must not be zero"),
+        ("[queue]\nbackend = 'embedded'\n[queues.named]\n'events/a' = { max-attempts = 1 }\nmail = { backoff-ms = 0 }", 0, "good"),
+        ("[queue]\nbackend = 'embedded'\n[queues.settings]\nmax-attempts = 0", 2, "queues.settings: max-attempts must not be zero"),
+        ("[queue]\nbackend = 'embedded'\n[queues.named]\nmail = { max-depth = 0 }", 2, "queues.named.\"mail\": max-depth must not be zero"),
         (
-            "[queue]\nbackend = 'embedded'\n[queue.queues]\nmail = { backoff-ms = 60001 }",
+            "[queue]\nbackend = 'embedded'\n[queues.named]\nmail = { backoff-ms = 60001 }",
             2,
-            "queue.queues.\"mail\": backoff-ms = 60001 is over backoff-max-ms = 60000",
+            "queues.named.\"mail\": backoff-ms = 60001 is over backoff-max-ms = 60000",
         ),
-        ("[queue]\nbackend = 'embedded'\n[queue.queues]\nmail = { lease-ms = 1 }", 2, "lease-ms"),
-        ("[queue]\nbackend = 'embedded'\n[queue.queues]\n'No Name' = { max-attempts = 1 }", 2, "No Name"),
+        ("[queue]\nbackend = 'embedded'\n[queues.named]\nmail = { lease-ms = 1 }", 2, "lease-ms"),
+        ("[queue]\nbackend = 'embedded'\n[queues.named]\n'No Name' = { max-attempts = 1 }", 2, "No Name"),
         ("not toml", 2, ""),
     ] {
         std::fs::write(&file, text).unwrap();

@@ -34,6 +34,7 @@ const ROWS: &[Row] = &[
     row("memory-copy-loop", 503, "limit", "more CPU time than 200 ms"),
     row("infinite-loop", 504, "deadline", "").with(PATIENT),
     row("memory-copy-loop", 504, "deadline", "").with(PATIENT),
+    row("long-statement", 504, "deadline", "").with(&[("wall-ms", 500)]),
     row("sleep-host-call", 504, "deadline", "").with(&[("wall-ms", 500)]),
     row("spin:5", 200, "", ""),
     // memory and stack

@@ -24,7 +24,7 @@ enum Excess {
 }
 use Excess::{Call, CompileBomb, CutShort, Trap};
 
-const EXCESSES: [(&str, Excess); 15] = [
+const EXCESSES: [(&str, Excess); 16] = [
     ("infinite-loop", Call("infinite-loop")),
     ("nested-loop", Call("nested-loop")),
     ("memory-bomb", Call("memory-bomb")),
@@ -34,6 +34,7 @@ const EXCESSES: [(&str, Excess); 15] = [
     ("log-flood", Call("log-flood")),
     ("huge-result", Call("huge-result:16")),
     ("huge-argument", Call("big-argument:128")),
+    ("long-statement", Call("long-statement")),
     ("sleep-host-call", Call("sleep-host-call")),
     ("cursor-flood", Call("cursor-flood")),
     ("deep-recursion", Trap("deep-recursion")),

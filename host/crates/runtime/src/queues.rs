@@ -12,11 +12,13 @@ use std::collections::BTreeMap;
 const LEASE_MARGIN_MS: u64 = 10_000;
 
 /// The operator's word on all queues and on single ones.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct QueuesConfig {
+    /// Of every queue, but for what is said of it below.
     pub settings: QueueSettings,
     /// What differs, by the queue's full name.
-    pub queues: BTreeMap<QueueName, QueueOverride>,
+    pub named: BTreeMap<QueueName, QueueOverride>,
 }
 
 /// How a queue treats its messages. The lease is missing: it follows from the
@@ -47,9 +49,9 @@ pub struct QueueOverride {
 /// A queue under these settings could not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueueSettingError {
-    #[error("queue.{place}: {setting} must not be zero")]
+    #[error("queues.{place}: {setting} must not be zero")]
     Zero { place: String, setting: &'static str },
-    #[error("queue.{place}: backoff-ms = {backoff_ms} is over backoff-max-ms = {backoff_max_ms}")]
+    #[error("queues.{place}: backoff-ms = {backoff_ms} is over backoff-max-ms = {backoff_max_ms}")]
     Backoff { place: String, backoff_ms: u32, backoff_max_ms: u32 },
 }
 
@@ -87,12 +89,12 @@ impl QueuesConfig {
     /// Refuses settings under which no message could be delivered.
     pub fn check(&self) -> Result<(), QueueSettingError> {
         self.settings.check("settings")?;
-        self.queues.iter().try_for_each(|(name, other)| self.settings.with(*other).check(&format!("queues.\"{name}\"")))
+        self.named.iter().try_for_each(|(name, other)| self.settings.with(*other).check(&format!("named.\"{name}\"")))
     }
 
     /// With the shortest lease there is.
     fn spec(&self, queue: &QueueName) -> QueueSpec {
-        let other = self.queues.get(queue).copied().unwrap_or_default();
+        let other = self.named.get(queue).copied().unwrap_or_default();
         let QueueSettings { max_attempts, backoff_ms, backoff_max_ms, max_depth } = self.settings.with(other);
         QueueSpec { max_attempts, backoff_ms, backoff_max_ms, max_depth, ..QueueSpec::default() }
     }
@@ -149,7 +151,7 @@ mod tests {
     use super::*;
 
     fn config(settings: QueueSettings, other: QueueOverride) -> QueuesConfig {
-        QueuesConfig { settings, queues: BTreeMap::from([(QueueName::new("mail").unwrap(), other)]) }
+        QueuesConfig { settings, named: BTreeMap::from([(QueueName::new("mail").unwrap(), other)]) }
     }
 
     #[test]
@@ -168,9 +170,9 @@ mod tests {
         let refused = |settings, other| config(settings, other).check().unwrap_err().to_string();
         let (plain, same) = (QueueSettings::default(), QueueOverride::default());
         assert_eq!(config(plain, same).check(), Ok(()));
-        assert_eq!(refused(QueueSettings { max_attempts: 0, ..plain }, same), "queue.settings: max-attempts must not be zero");
-        assert_eq!(refused(plain, QueueOverride { max_depth: Some(0), ..same }), "queue.queues.\"mail\": max-depth must not be zero");
+        assert_eq!(refused(QueueSettings { max_attempts: 0, ..plain }, same), "queues.settings: max-attempts must not be zero");
+        assert_eq!(refused(plain, QueueOverride { max_depth: Some(0), ..same }), "queues.named.\"mail\": max-depth must not be zero");
         let short = QueueOverride { backoff_max_ms: Some(499), ..same };
-        assert_eq!(refused(plain, short), "queue.queues.\"mail\": backoff-ms = 500 is over backoff-max-ms = 499");
+        assert_eq!(refused(plain, short), "queues.named.\"mail\": backoff-ms = 500 is over backoff-max-ms = 499");
     }
 }

@@ -1,6 +1,7 @@
 //! One SQLite file opened the same way everywhere: WAL, one writer, a few readers.
 
 mod error;
+pub(crate) mod gentle;
 pub(crate) mod writer;
 
 pub(crate) use error::map_error;

@@ -7,7 +7,7 @@ use super::{
     guard, outbox,
     value::{self, Reader},
 };
-use crate::sqlite::map_error;
+use crate::sqlite::{gentle, map_error};
 use futures::TryStreamExt;
 use plinth_capability::{
     Error, ErrorKind, Result,
@@ -60,7 +60,7 @@ pub(super) struct Conn {
 impl Conn {
     pub(super) async fn open(options: &SqliteConnectOptions, value_bytes: u32, schema: Schema, seen: u64) -> Result<Self> {
         let opened = async {
-            let mut raw = options.connect().await?;
+            let mut raw = gentle::connect(options).await?;
             let control = Arc::new(Control::new());
             guard::harden(&mut raw, &control, value_bytes).await?;
             Ok((raw, control))
