@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cache;
 pub mod database;
+pub mod inbox;
 pub mod metrics;
 pub mod postgres;
 pub mod queue;

@@ -126,11 +126,36 @@ pub struct DeadLetterPage {
     pub next: Option<String>,
 }
 
-/// Which dead letters to put back.
+/// Which dead letters to put back or to forget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     All,
     Ids(Vec<String>),
+    Matching(DeadLetterFilter),
+}
+
+/// Conditions on a dead letter. All that are given must hold; without any, every letter meets them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    /// One of the codes of [`DeadLetter::reason`].
+    pub reason: Option<String>,
+    /// Topic or queue it was published to.
+    pub destination: Option<String>,
+    /// Died at or after this Unix time.
+    pub died_after_ms: Option<u64>,
+    /// Died before this Unix time.
+    pub died_before_ms: Option<u64>,
+}
+
+impl DeadLetterFilter {
+    /// For backends that cannot leave the comparing to their storage.
+    pub fn matches(&self, letter: &DeadLetter) -> bool {
+        let Self { reason, destination, died_after_ms, died_before_ms } = self;
+        reason.as_ref().is_none_or(|reason| *reason == letter.reason)
+            && destination.as_ref().is_none_or(|destination| *destination == letter.destination)
+            && died_after_ms.is_none_or(|after| after <= letter.died_at_ms)
+            && died_before_ms.is_none_or(|before| letter.died_at_ms < before)
+    }
 }
 
 /// # Contract
@@ -155,13 +180,16 @@ pub enum Selection {
 /// - `depth_counts`: `depth` counts ready, delayed, in-flight and dead messages.
 /// - `dead_letters_page`: `dead_letters` lists oldest first, in pages, each once.
 /// - `replay_puts_back`: `replay` makes dead letters ready with attempt 1 and answers how many.
+/// - `purge_forgets`: `purge` forgets dead letters and nothing else, for good, and answers how many; their ids stay repeats.
+/// - `selection_is_obeyed`: `replay` and `purge` touch the dead letters selected and no others; an unknown id selects nothing.
 /// - `full_queue_refuses`: publishing into a queue of `max_depth` messages is `LimitExceeded`.
 /// - `consumers_share`: two consumers of one queue never hold the same delivery at once.
 ///
 /// # Cancel safety
 ///
 /// A dropped `publish` may or may not have happened: repeat it under the same
-/// ids. A dropped `consume` leaves its messages to redelivery after the lease.
+/// ids. A dropped `consume` leaves its messages to redelivery after the lease. A
+/// dropped `replay` or `purge` may have dealt with some of its letters: repeat it.
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Creates the queue or changes its settings; keeps its messages.
@@ -177,6 +205,7 @@ pub trait Queue: Send + Sync {
     async fn depth(&self, queue: &QueueName) -> Result<Depth>;
     async fn dead_letters(&self, queue: &QueueName, cursor: Option<&str>, limit: u32) -> Result<DeadLetterPage>;
     async fn replay(&self, queue: &QueueName, selection: Selection) -> Result<u64>;
+    async fn purge(&self, queue: &QueueName, selection: Selection) -> Result<u64>;
     /// Whether the backend answers; the reason if not.
     async fn health(&self) -> Result<()>;
 }

@@ -50,6 +50,10 @@ impl Queue for Guarded<dyn Queue> {
         self.gate.run("queue.replay", Repeat::Safe, self.inner.replay(queue, selection)).await
     }
 
+    async fn purge(&self, queue: &QueueName, selection: Selection) -> Result<u64> {
+        self.gate.run("queue.purge", Repeat::Safe, self.inner.purge(queue, selection)).await
+    }
+
     async fn health(&self) -> Result<()> {
         self.gate.probe("queue.health", self.inner.health()).await
     }

@@ -84,6 +84,9 @@ impl Queue for Hung {
     async fn replay(&self, _: &QueueName, _: Selection) -> Result<u64> {
         pending().await
     }
+    async fn purge(&self, _: &QueueName, _: Selection) -> Result<u64> {
+        pending().await
+    }
     async fn health(&self) -> Result<()> {
         pending().await
     }

@@ -45,6 +45,7 @@ impl Doubles {
 pub(super) struct QueueDouble {
     pub published: Mutex<Vec<(Destination, Message)>>,
     pub replayed: Mutex<Vec<Selection>>,
+    pub purged: Mutex<Vec<Selection>>,
 }
 
 fn no_queue<T>(queue: &QueueName) -> Result<T> {
@@ -113,6 +114,11 @@ impl Queue for QueueDouble {
     async fn replay(&self, _: &QueueName, selection: Selection) -> Result<u64> {
         self.replayed.lock().unwrap().push(selection);
         Ok(2)
+    }
+
+    async fn purge(&self, _: &QueueName, selection: Selection) -> Result<u64> {
+        self.purged.lock().unwrap().push(selection);
+        Ok(3)
     }
 
     async fn health(&self) -> Result<()> {

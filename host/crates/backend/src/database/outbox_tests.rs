@@ -89,6 +89,9 @@ impl Queue for Receiver {
     async fn replay(&self, _: &QueueName, _: Selection) -> Result<u64> {
         panic!("not for a relay")
     }
+    async fn purge(&self, _: &QueueName, _: Selection) -> Result<u64> {
+        panic!("not for a relay")
+    }
     async fn health(&self) -> Result<()> {
         panic!("not for a relay")
     }

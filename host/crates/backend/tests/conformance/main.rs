@@ -10,6 +10,8 @@ mod crash;
 #[cfg(test)]
 mod database;
 #[cfg(test)]
+mod inbox;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod postgres;

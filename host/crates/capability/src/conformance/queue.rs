@@ -1,13 +1,15 @@
 //! The queue's suite: one case per bullet of the contract of [`crate::queue::Queue`].
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a case fails by panicking")]
 
+mod operators;
 mod support;
 
+pub use operators::{purge_forgets, replay_puts_back, selection_is_obeyed};
 pub use support::{QueueFixture, take};
 
 use crate::{
     ErrorKind, now_ms,
-    queue::{BODY_MAX, DELAY_MAX, Depth, Message, QueueSpec, Selection, Settlement},
+    queue::{BODY_MAX, DELAY_MAX, Depth, Message, QueueSpec, Settlement},
 };
 use bytes::Bytes;
 use std::{
@@ -43,6 +45,8 @@ macro_rules! queue_conformance {
             depth_counts,
             dead_letters_page,
             replay_puts_back,
+            purge_forgets,
+            selection_is_obeyed,
             full_queue_refuses,
             consumers_share,
         }
@@ -341,23 +345,6 @@ pub async fn dead_letters_page(fixture: impl QueueFixture) {
     assert_eq!((seen, sizes), (all, vec![3, 3, 1]));
     let refused = queue.dead_letters(&work, Some("no cursor"), 3).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
-}
-
-pub async fn replay_puts_back(fixture: impl QueueFixture) {
-    let (queue, work) = declared(&fixture, QueueSpec { max_attempts: 2, ..spec() }).await;
-    publish_ids(&queue, &to(&work), &["a", "b", "c"]).await;
-    bury(&queue, &work, 3).await;
-    let some = Selection::Ids(vec!["b".to_owned(), "unknown".to_owned()]);
-    assert_eq!(queue.replay(&work, some.clone()).await.unwrap(), 1);
-    let delivery = one(&queue, &work).await;
-    assert_eq!((delivery.message, delivery.attempt), (message("b"), 1));
-    assert_eq!(queue.replay(&work, some).await.unwrap(), 0, "it is no dead letter any more");
-    assert_eq!(queue.replay(&work, Selection::All).await.unwrap(), 2);
-    let mut rest = drain(&queue, &work, 2).await;
-    rest.sort_by(|a, b| a.message.id.cmp(&b.message.id));
-    assert_eq!(ids(&rest), ["a", "c"]);
-    assert!(rest.iter().all(|delivery| delivery.attempt == 1));
-    eventually_depth(&queue, &work, Depth { in_flight: 3, ..Depth::default() }).await;
 }
 
 pub async fn full_queue_refuses(fixture: impl QueueFixture) {

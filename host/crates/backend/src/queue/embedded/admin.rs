@@ -1,4 +1,4 @@
-//! What operators do with queues: declare, bind, count, list and replay.
+//! What operators do with queues: declare, bind, count and list.
 
 use super::{deliver, memory::QueueMemory};
 use crate::{
@@ -9,14 +9,12 @@ use plinth_capability::{
     Error, ErrorKind, Result,
     name::{QueueName, TopicPattern},
     now_ms,
-    queue::{DeadLetter, DeadLetterPage, Depth, QueueSpec, Selection},
+    queue::{DeadLetter, DeadLetterPage, Depth, QueueSpec},
 };
 use sqlx::{Row, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 /// Operator-controlled: dead letters of one page.
 const PAGE_MAX: u32 = 1_000;
-/// Dead letters put back by one unit of work.
-pub(super) const REPLAY_STEP: u64 = 1_000;
 
 pub(super) async fn declare(
     memory: &mut QueueMemory,
@@ -166,37 +164,4 @@ fn dead_letter(queue: &QueueName, row: &SqliteRow) -> Result<DeadLetter> {
         })
     };
     read().map_err(|e| map_error("queue.dead-letters", e))
-}
-
-/// Puts back at most [`REPLAY_STEP`] letters that died until `until_ms`. They
-/// have had their time, so they do not expire again.
-pub(super) async fn replay(
-    memory: &mut QueueMemory,
-    connection: &mut SqliteConnection,
-    queue: QueueName,
-    selection: Selection,
-    until_ms: u64,
-) -> Result<u64, Fault> {
-    const PUT_BACK: &str = "
-        UPDATE messages SET state = 0, attempts = 0, due_ms = ?2, expires_ms = NULL, died_ms = NULL, reason = NULL, last_error = NULL";
-    let entry = memory.entry(connection, &queue, "queue.replay").await?;
-    let sql = match &selection {
-        Selection::All => {
-            format!(
-                "{PUT_BACK} WHERE id IN (SELECT id FROM messages WHERE queue = ?1 AND state = 2 AND died_ms <= ?2 ORDER BY died_ms LIMIT ?3)"
-            )
-        }
-        Selection::Ids(_) => format!("{PUT_BACK} WHERE queue = ?1 AND state = 2 AND message_id IN (SELECT value FROM json_each(?3))"),
-    };
-    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(entry.id).bind(to_sql(until_ms));
-    let query = match &selection {
-        Selection::All => query.bind(to_sql(REPLAY_STEP)),
-        Selection::Ids(ids) => {
-            let encode = |e| Fault::Refused(Error::new(ErrorKind::Internal, "queue.replay", "encoding failed").with_source(e));
-            query.bind(serde_json::to_string(ids).map_err(encode)?)
-        }
-    };
-    let done = query.execute(connection).await.map_err(|e| Fault::Broken(map_error("queue.replay", e)))?;
-    memory.touch(entry.id);
-    Ok(done.rows_affected())
 }

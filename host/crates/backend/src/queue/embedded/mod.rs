@@ -8,6 +8,7 @@ mod admin;
 mod deliver;
 mod memory;
 mod publish;
+mod select;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,10 @@ use memory::QueueMemory;
 use plinth_capability::{
     Error, ErrorKind, Result,
     name::{QueueName, TopicPattern},
-    now_ms,
     queue::{DeadLetterPage, Delivery, Depth, Destination, Message, PUBLISH_MAX, Queue, QueueSpec, Selection, Settlement},
 };
 use rand::{SeedableRng, rngs::StdRng};
+use select::{Change, Walk};
 use sqlx::SqlitePool;
 use std::{fs::File, path::Path, time::Duration};
 use tokio::time::Instant;
@@ -76,6 +77,20 @@ impl EmbeddedQueue {
     async fn refresh(&self, queue: &QueueName, operation: &'static str) -> Result<i64> {
         let queue = queue.clone();
         self.writer.run(operation, move |memory, connection| admin::refresh(memory, connection, queue, operation).boxed()).await
+    }
+
+    async fn change(&self, queue: &QueueName, change: Change, selection: Selection) -> Result<u64> {
+        self.refresh(queue, change.operation()).await?;
+        let (mut walk, mut total) = (Some(Walk::new(selection)), 0);
+        while let Some(next) = walk.take() {
+            let name = queue.clone();
+            let step =
+                self.writer.run(change.operation(), move |memory, connection| select::step(memory, connection, name, change, next).boxed());
+            let (changed, rest) = step.await?;
+            total += changed;
+            walk = rest;
+        }
+        Ok(total)
     }
 }
 
@@ -147,19 +162,11 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn replay(&self, queue: &QueueName, selection: Selection) -> Result<u64> {
-        self.refresh(queue, "queue.replay").await?;
-        let (until, mut total) = (now_ms(), 0);
-        loop {
-            let (name, chosen) = (queue.clone(), selection.clone());
-            let step =
-                self.writer.run("queue.replay", move |memory, connection| admin::replay(memory, connection, name, chosen, until).boxed());
-            let done = step.await?;
-            total += done;
-            // In steps, so that publishers get their turn while a million letters go back.
-            if selection != Selection::All || done < admin::REPLAY_STEP {
-                return Ok(total);
-            }
-        }
+        self.change(queue, Change::Replay, selection).await
+    }
+
+    async fn purge(&self, queue: &QueueName, selection: Selection) -> Result<u64> {
+        self.change(queue, Change::Purge, selection).await
     }
 
     async fn health(&self) -> Result<()> {

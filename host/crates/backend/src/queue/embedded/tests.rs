@@ -1,8 +1,8 @@
 //! What the contract does not ask: plans, pruning, ownership and the end.
 
-use super::{deliver, *};
+use super::{deliver, select, *};
 use bytes::Bytes;
-use plinth_capability::queue::DEDUPE_WINDOW;
+use plinth_capability::queue::{DEDUPE_WINDOW, DeadLetterFilter};
 use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 
 async fn plan(sql: &'static str) -> String {
@@ -27,6 +27,35 @@ async fn looking_for_the_next_instant_does_not_scan() {
     let plan = plan(deliver::NEXT).await;
     assert!(plan.contains("USING COVERING INDEX waiting (queue=? AND priority=?)"), "{plan}");
     assert!(!plan.contains("SCAN messages"), "{plan}");
+}
+
+#[tokio::test]
+async fn a_step_through_the_dead_letters_neither_sorts_nor_scans() {
+    let plan = plan(select::STEP_END).await;
+    assert!(plan.contains("USING COVERING INDEX dead (queue=? AND died_ms>?"), "{plan}");
+    assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN messages"), "{plan}");
+}
+
+#[tokio::test]
+async fn a_selection_of_many_steps_is_taken_once_and_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("queue.db");
+    let queue = EmbeddedQueue::open(&path, Durability::Process).await.unwrap();
+    let name = QueueName::new("a").unwrap();
+    queue.declare(&name, &QueueSpec::default()).await.unwrap();
+    // More than two steps; many died in the same millisecond, across the ends of the steps.
+    for batch in 0..3 {
+        let messages = (0..900).map(|n| Message { expires: Some(Duration::ZERO), ..message(&format!("{batch}-{n}")) }).collect();
+        queue.publish(&Destination::Queue(name.clone()), messages).await.unwrap();
+    }
+    // Reading sweeps a thousand at a time.
+    while queue.depth(&name).await.unwrap().dead < 2_700 {}
+    let mut raw = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&path)).await.unwrap();
+    sqlx::raw_sql("UPDATE messages SET died_ms = 7, reason = iif(id % 3 = 0, 'rejected', reason)").execute(&mut raw).await.unwrap();
+    let rejected = DeadLetterFilter { reason: Some("rejected".to_owned()), ..DeadLetterFilter::default() };
+    assert_eq!(queue.purge(&name, Selection::Matching(rejected)).await.unwrap(), 900);
+    assert_eq!(queue.replay(&name, Selection::All).await.unwrap(), 1_800);
+    assert_eq!(queue.depth(&name).await.unwrap(), Depth { ready: 1_800, ..Depth::default() });
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ enum Op {
         settlement: Settlement,
     },
     Replay,
+    Purge,
     Reopen,
 }
 
@@ -43,6 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (1u32..4).prop_map(|max| Op::Consume { max }),
         4 => (any::<usize>(), settlement).prop_map(|(which, settlement)| Op::Settle { which, settlement }),
         1 => Just(Op::Replay),
+        1 => Just(Op::Purge),
         1 => Just(Op::Reopen),
     ]
 }
@@ -125,6 +127,11 @@ impl Model {
         dead.map(|entry| (entry.state, entry.attempts) = (State::Ready, 0)).count().try_into().unwrap()
     }
 
+    fn purge(&mut self) -> u64 {
+        let dead = self.entries.iter_mut().filter(|entry| entry.state == State::Dead);
+        dead.map(|entry| entry.state = State::Forgotten).count().try_into().unwrap()
+    }
+
     fn entry(&mut self, id: &str) -> &mut Entry {
         self.entries.iter_mut().find(|entry| entry.id == id).unwrap()
     }
@@ -171,6 +178,7 @@ async fn check(ops: Vec<Op>) {
             }
             Op::Settle { .. } => {}
             Op::Replay => assert_eq!(queue.replay(&work, Selection::All).await.unwrap(), model.replay()),
+            Op::Purge => assert_eq!(queue.purge(&work, Selection::All).await.unwrap(), model.purge()),
             Op::Reopen => {
                 fixture.reopen().await;
                 model.reopen();

@@ -75,6 +75,9 @@ impl Queue for Switched<dyn Queue> {
     async fn replay(&self, queue: &QueueName, selection: Selection) -> Result<u64> {
         self.inner.replay(queue, selection).await
     }
+    async fn purge(&self, queue: &QueueName, selection: Selection) -> Result<u64> {
+        self.inner.purge(queue, selection).await
+    }
     async fn health(&self) -> Result<()> {
         self.inner()?.health().await
     }
