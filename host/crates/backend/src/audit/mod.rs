@@ -1,8 +1,11 @@
 //! Backends of the audit log, and the rules that all of them share.
 
 mod canonical;
+mod cursor;
+mod postgres;
 mod sqlite;
 
+pub use postgres::PostgresAudit;
 pub use sqlite::SqliteAudit;
 
 use aws_lc_rs::digest::{Context, SHA256};

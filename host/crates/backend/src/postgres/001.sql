@@ -112,7 +112,7 @@ CREATE INDEX inbox_by_age ON plinth.inbox (renewed_ms);
 -- The audit log: rows are added at the end and never touched again.
 CREATE TABLE plinth.audit (
     sequence bigint PRIMARY KEY,
-    id uuid NOT NULL UNIQUE,
+    id text NOT NULL UNIQUE,
     recorded_at_ms bigint NOT NULL,
     actor text NOT NULL,
     plugin_id text NOT NULL,
@@ -140,32 +140,25 @@ END $$;
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON plinth.audit
 FOR EACH STATEMENT EXECUTE FUNCTION plinth.audit_only_grows();
 
--- The hosts of the fleet: what each said of itself last.
-CREATE TABLE plinth.hosts (
-    id text PRIMARY KEY,
-    name text NOT NULL,
-    ready boolean NOT NULL,
-    -- Everything up to it is what the host serves.
-    generation bigint NOT NULL,
-    note text,
-    seen timestamptz NOT NULL
-);
-
--- Changes that are being agreed on: one per plugin at a time.
-CREATE TABLE plinth.proposals (
-    id text PRIMARY KEY,
-    plugin text NOT NULL UNIQUE,
-    host text NOT NULL,
-    -- Of the component, which is kept for as long as the proposal is open.
-    digest text NOT NULL,
-    slot text NOT NULL,
-    expects bigint NOT NULL
-);
-
-CREATE TABLE plinth.votes (
-    proposal text NOT NULL REFERENCES plinth.proposals (id) ON DELETE CASCADE,
-    host text NOT NULL,
-    -- The reason; null says yes.
-    veto text,
-    PRIMARY KEY (proposal, host)
-);
+-- One record after the other, so that a repeat within one call is one too. Each
+-- statement sees what was committed before the end was locked.
+CREATE FUNCTION plinth.audit_append(
+    ids text[], times bigint[], actors text[], plugins text[], kinds text[], subjects text[], actions text[], outcomes text[], bodies bytea[]
+) RETURNS TABLE (place bigint, at_ms bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    free bigint;
+BEGIN
+    SELECT e.next INTO free FROM plinth.audit_end e FOR UPDATE;
+    FOR i IN 1 .. cardinality(ids) LOOP
+        SELECT a.sequence, a.recorded_at_ms INTO place, at_ms FROM plinth.audit a WHERE a.id = ids[i];
+        IF NOT FOUND THEN
+            place := free;
+            at_ms := times[i];
+            INSERT INTO plinth.audit (sequence, id, recorded_at_ms, actor, plugin_id, subject_kind, subject_id, action, outcome, bytes)
+            VALUES (free, ids[i], times[i], actors[i], plugins[i], kinds[i], subjects[i], actions[i], outcomes[i], bodies[i]);
+            free := free + 1;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+    UPDATE plinth.audit_end SET next = free;
+END $$;

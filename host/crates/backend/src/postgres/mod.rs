@@ -82,6 +82,11 @@ pub(crate) fn from_sql(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+/// A text as PostgreSQL takes it: it knows no zero character.
+pub(crate) fn plain(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}
+
 fn newer() -> Error {
     Error::new(ErrorKind::Failed, "postgres.migrate", "the schema `plinth` was written by a newer version of this program")
 }

@@ -1,5 +1,7 @@
 //! The database's suite over every backend, with the embedded queue and audit log behind the outbox.
 
+mod postgres;
+
 mod sqlite {
     use crate::support::snapshot;
     use async_trait::async_trait;

@@ -1,7 +1,7 @@
 //! Reading the log: by condition in pages, and by id.
 
 use crate::{
-    audit::{hex, leaf_digest},
+    audit::{cursor, leaf_digest},
     sqlite::{from_sql, map_error, to_sql},
 };
 use aws_lc_rs::hmac;
@@ -10,9 +10,6 @@ use plinth_capability::{
     audit::{AuditFilter, AuditPage, PAGE_MAX, StoredRecord},
 };
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, sqlite::SqliteRow};
-
-/// Bytes of the signature in a cursor: enough that guessing is hopeless.
-const TAG_BYTES: usize = 16;
 
 pub(super) async fn page(readers: &SqlitePool, key: &hmac::Key, filter: &AuditFilter, after: Option<i64>, limit: u32) -> Result<AuditPage> {
     let limit = limit.clamp(1, PAGE_MAX);
@@ -24,7 +21,7 @@ pub(super) async fn page(readers: &SqlitePool, key: &hmac::Key, filter: &AuditFi
     let shown = usize::try_from(limit).unwrap_or(usize::MAX).min(rows.len());
     let (page, rest) = rows.split_at(shown);
     let records = page.iter().map(|row| stored("audit.find", row)).collect::<Result<Vec<_>>>()?;
-    let next = records.last().filter(|_| !rest.is_empty()).map(|last| write_cursor(key, to_sql(last.sequence)));
+    let next = records.last().filter(|_| !rest.is_empty()).map(|last| cursor::write(key, to_sql(last.sequence)));
     Ok(AuditPage { records, next })
 }
 
@@ -69,22 +66,4 @@ fn stored(operation: &'static str, row: &SqliteRow) -> Result<StoredRecord> {
     let record = serde_json::from_slice(&bytes)
         .map_err(|e| Error::new(ErrorKind::Failed, operation, "a stored record is damaged").with_source(e))?;
     Ok(StoredRecord { sequence: from_sql(sequence), record, digest: leaf_digest(&bytes) })
-}
-
-/// The last sequence given and this log's signature on it.
-fn write_cursor(key: &hmac::Key, sequence: i64) -> String {
-    format!("{sequence:x}.{}", tag(key, sequence))
-}
-
-pub(super) fn read_cursor(key: &hmac::Key, text: &str) -> Result<i64> {
-    let sequence = text.split_once('.').and_then(|(sequence, _)| i64::from_str_radix(sequence, 16).ok());
-    // Written again and compared: there is one form of each cursor.
-    sequence
-        .filter(|sequence| write_cursor(key, *sequence) == text)
-        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "audit.find", "this log did not give that cursor"))
-}
-
-fn tag(key: &hmac::Key, sequence: i64) -> String {
-    let signed = hmac::sign(key, &sequence.to_be_bytes());
-    hex(signed.as_ref().get(..TAG_BYTES).unwrap_or_default())
 }

@@ -3,6 +3,7 @@
 mod append;
 mod find;
 
+use super::cursor;
 use crate::sqlite::{
     Durability, SqliteFile, from_sql, map_error, migrate,
     writer::{Fault, Memory, Writer},
@@ -62,7 +63,7 @@ impl AuditLog for SqliteAudit {
 
     async fn find(&self, filter: &AuditFilter, cursor: Option<&str>, limit: u32) -> Result<AuditPage> {
         super::check_filter(filter)?;
-        let after = cursor.map(|text| find::read_cursor(&self.cursor_key, text)).transpose()?;
+        let after = cursor.map(|text| cursor::read(&self.cursor_key, text)).transpose()?;
         find::page(&self.readers, &self.cursor_key, filter, after, limit).await
     }
 

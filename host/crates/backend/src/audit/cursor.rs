@@ -1,0 +1,25 @@
+//! Cursors through a log: the last sequence given, and the log's signature on it.
+
+use super::hex;
+use aws_lc_rs::hmac;
+use plinth_capability::{Error, ErrorKind, Result};
+
+/// Bytes of the signature in a cursor: enough that guessing is hopeless.
+const TAG_BYTES: usize = 16;
+
+pub(super) fn write(key: &hmac::Key, sequence: i64) -> String {
+    format!("{sequence:x}.{}", tag(key, sequence))
+}
+
+pub(super) fn read(key: &hmac::Key, text: &str) -> Result<i64> {
+    let sequence = text.split_once('.').and_then(|(sequence, _)| i64::from_str_radix(sequence, 16).ok());
+    // Written again and compared: there is one form of each cursor.
+    sequence
+        .filter(|sequence| write(key, *sequence) == text)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "audit.find", "this log did not give that cursor"))
+}
+
+fn tag(key: &hmac::Key, sequence: i64) -> String {
+    let signed = hmac::sign(key, &sequence.to_be_bytes());
+    hex(signed.as_ref().get(..TAG_BYTES).unwrap_or_default())
+}

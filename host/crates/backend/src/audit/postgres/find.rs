@@ -1,0 +1,69 @@
+//! Reading the log: by condition in pages, and by id.
+
+use crate::{
+    audit::{cursor, leaf_digest},
+    postgres::{from_sql, map_error, plain, to_sql},
+};
+use aws_lc_rs::hmac;
+use plinth_capability::{
+    Error, ErrorKind, Result,
+    audit::{AuditFilter, AuditPage, PAGE_MAX, StoredRecord},
+};
+use sqlx::{PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
+
+pub(super) async fn page(pool: &PgPool, key: &hmac::Key, filter: &AuditFilter, after: Option<i64>, limit: u32) -> Result<AuditPage> {
+    let limit = limit.clamp(1, PAGE_MAX);
+    let mut query = QueryBuilder::new("SELECT sequence, bytes FROM plinth.audit WHERE sequence > ");
+    query.push_bind(after.unwrap_or(-1));
+    narrow(&mut query, filter);
+    query.push(" ORDER BY sequence LIMIT ").push_bind(i64::from(limit) + 1);
+    let rows = query.build().fetch_all(pool).await.map_err(|e| map_error("audit.find", e))?;
+    let shown = usize::try_from(limit).unwrap_or(usize::MAX).min(rows.len());
+    let (page, rest) = rows.split_at(shown);
+    let records = page.iter().map(|row| stored("audit.find", row)).collect::<Result<Vec<_>>>()?;
+    let next = records.last().filter(|_| !rest.is_empty()).map(|last| cursor::write(key, to_sql(last.sequence)));
+    Ok(AuditPage { records, next })
+}
+
+fn narrow(query: &mut QueryBuilder<Postgres>, filter: &AuditFilter) {
+    let equal = [
+        (" AND subject_kind = ", &filter.subject_kind),
+        (" AND subject_id = ", &filter.subject_id),
+        (" AND actor = ", &filter.actor),
+        (" AND plugin_id = ", &filter.plugin_id),
+        (" AND outcome = ", &filter.outcome),
+    ];
+    for (condition, value) in equal {
+        if let Some(value) = value {
+            query.push(condition).push_bind(plain(value).into_owned());
+        }
+    }
+    if let Some(from) = filter.from_ms {
+        query.push(" AND recorded_at_ms >= ").push_bind(to_sql(from));
+    }
+    if let Some(until) = filter.until_ms {
+        query.push(" AND recorded_at_ms < ").push_bind(to_sql(until));
+    }
+    if let Some(prefix) = &filter.action_prefix {
+        // `/` is the character after `.`, so the range is what starts with the prefix and a dot.
+        query.push(" AND (action = ").push_bind(prefix.clone());
+        query.push(" OR (action > ").push_bind(format!("{prefix}.")).push(" AND action < ").push_bind(format!("{prefix}/")).push("))");
+    }
+}
+
+pub(super) async fn record(pool: &PgPool, id: &str) -> Result<Option<StoredRecord>> {
+    let row = sqlx::query("SELECT sequence, bytes FROM plinth.audit WHERE id = $1")
+        .bind(plain(id))
+        .fetch_optional(pool)
+        .await
+        .map_err(|e| map_error("audit.record", e))?;
+    row.map(|row| stored("audit.record", &row)).transpose()
+}
+
+fn stored(operation: &'static str, row: &PgRow) -> Result<StoredRecord> {
+    let read = || Ok((row.try_get("sequence")?, row.try_get("bytes")?));
+    let (sequence, bytes): (i64, Vec<u8>) = read().map_err(|e| map_error(operation, e))?;
+    let record = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::new(ErrorKind::Failed, operation, "a stored record is damaged").with_source(e))?;
+    Ok(StoredRecord { sequence: from_sql(sequence), record, digest: leaf_digest(&bytes) })
+}
