@@ -143,3 +143,91 @@ mod sqlite {
         assert_eq!(stored, u64::try_from(accepted).unwrap());
     }
 }
+
+mod postgres {
+    use crate::postgres::Fresh;
+    use async_trait::async_trait;
+    use plinth_backend::audit::PostgresAudit;
+    use plinth_capability::{
+        audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord, Subject},
+        conformance::{audit::AuditFixture, find_all},
+    };
+    use std::sync::Arc;
+    use tokio::task::JoinSet;
+
+    struct Fixture {
+        log: Arc<PostgresAudit>,
+        fresh: Fresh,
+    }
+
+    async fn fixture() -> Fixture {
+        let fresh = Fresh::new().await;
+        Fixture { log: Arc::new(PostgresAudit::open(fresh.open().await).await.unwrap()), fresh }
+    }
+
+    #[async_trait]
+    impl AuditFixture for Fixture {
+        fn log(&self) -> Arc<dyn AuditLog> {
+            self.log.clone()
+        }
+
+        async fn reopen(&mut self) {
+            self.log = Arc::new(PostgresAudit::open(self.fresh.open().await).await.unwrap());
+        }
+    }
+
+    plinth_capability::audit_conformance!(fixture());
+
+    fn record() -> AuditRecord {
+        AuditRecord {
+            id: uuid::Uuid::now_v7().to_string(),
+            recorded_at_ms: 1,
+            actor: "with a \0 in it".into(),
+            plugin_id: "p".into(),
+            plugin_version: "1.0.0".into(),
+            invocation_id: "i".into(),
+            entry: AuditEntry {
+                action: "a.b".into(),
+                subject: Subject { kind: "k".into(), id: "s".into() },
+                outcome: AuditOutcome::Success,
+                summary: String::new(),
+                changes: Vec::new(),
+                attributes: Vec::new(),
+            },
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn hosts_that_append_at_once_share_one_sequence_without_gaps() {
+        let fresh = Fresh::new().await;
+        let mut hosts = JoinSet::new();
+        for _ in 0..3 {
+            let log = PostgresAudit::open(fresh.open().await).await.unwrap();
+            hosts.spawn(async move {
+                for size in [1, 3, 2, 5, 1] {
+                    let records: Vec<_> = (0..size).map(|_| record()).collect();
+                    let receipts = log.append(records).await.unwrap();
+                    assert!(receipts.windows(2).all(|pair| pair[0].sequence + 1 == pair[1].sequence));
+                }
+            });
+        }
+        hosts.join_all().await;
+        let log = PostgresAudit::open(fresh.open().await).await.unwrap();
+        let all = find_all(&log, &AuditFilter::default(), 7).await;
+        assert_eq!(all.iter().map(|stored| stored.sequence).collect::<Vec<_>>(), (0..36).collect::<Vec<_>>());
+        assert_eq!(log.count().await.unwrap(), 36);
+        let of_actor = AuditFilter { actor: Some("with a \0 in it".into()), ..AuditFilter::default() };
+        assert_eq!(find_all(&log, &of_actor, 100).await.len(), 36);
+    }
+
+    #[tokio::test]
+    async fn the_table_refuses_to_change_what_it_holds() {
+        let fixture = fixture().await;
+        fixture.log.append(vec![record(), record()]).await.unwrap();
+        let mut admin = fixture.fresh.admin().await;
+        for sql in ["UPDATE plinth.audit SET actor = 'x'", "DELETE FROM plinth.audit", "TRUNCATE plinth.audit"] {
+            assert!(sqlx::query(sql).execute(&mut admin).await.is_err(), "{sql}");
+        }
+        assert_eq!(fixture.log.count().await.unwrap(), 2);
+    }
+}

@@ -1,6 +1,8 @@
 //! The database's suite over every backend, with the embedded queue and audit log behind the outbox.
 
 mod postgres;
+mod postgres_faults;
+mod postgres_walls;
 
 mod sqlite {
     use crate::support::snapshot;

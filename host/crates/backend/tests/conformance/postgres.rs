@@ -1,25 +1,28 @@
-//! A fresh PostgreSQL database for each test.
+//! A fresh PostgreSQL database for each test, or a whole server for one that breaks it.
 
 use plinth_backend::postgres::{Postgres, PostgresConfig};
+use plinth_services::shared::{self, Database};
 use sqlx::{Connection, PgConnection};
 
-/// A database of its own, dropped with this.
+/// Where a test's host keeps its state.
 pub(crate) struct Fresh {
-    server: String,
-    name: String,
+    url: String,
+    /// Dropped with this; `None` on a server of the test's own.
+    _database: Option<Database>,
 }
 
 impl Fresh {
     pub(crate) async fn new() -> Self {
-        let server = "postgres://postgres@127.0.0.1:5432".to_owned();
-        let name = format!("test_{}", uuid::Uuid::new_v4().simple());
-        let mut admin = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
-        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
-        Self { server, name }
+        let database = shared::postgres_database().await.unwrap();
+        Self { url: database.url(), _database: Some(database) }
+    }
+
+    pub(crate) fn on(server: &plinth_services::Postgres) -> Self {
+        Self { url: format!("{}/postgres", server.url()), _database: None }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("{}/{}", self.server, self.name)
+        self.url.clone()
     }
 
     pub(crate) fn config(&self) -> PostgresConfig {
@@ -33,18 +36,5 @@ impl Fresh {
     /// As the superuser, to look behind the host's back.
     pub(crate) async fn admin(&self) -> PgConnection {
         PgConnection::connect(&self.url()).await.unwrap()
-    }
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        let (url, sql) = (format!("{}/postgres", self.server), format!("DROP DATABASE {} WITH (FORCE)", self.name));
-        let dropping = async move {
-            let mut admin = PgConnection::connect(&url).await?;
-            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        // The test's own runtime may be the one that is dropping this.
-        drop(std::thread::spawn(move || runtime.block_on(dropping)).join());
     }
 }

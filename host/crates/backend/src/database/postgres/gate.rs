@@ -81,6 +81,8 @@ impl Statement {
             return Err(refuse(ErrorKind::LimitExceeded, format!("a statement has at most {PARAMS_MAX} parameters")));
         }
         match scan.verb {
+            // `select` alone is a statement to PostgreSQL, and a slip of whoever wrote it.
+            Some(_) if scan.tokens < 2 => Err(invalid("the statement is not finished")),
             Some(verb) => Ok(Self { text: text.into(), verb, parameters: scan.parameters, explains: scan.explains }),
             None => Err(invalid("there is no statement")),
         }
@@ -151,6 +153,7 @@ struct Scan {
     /// A change may hide in what begins with `with`.
     with: bool,
     explains: bool,
+    tokens: usize,
 }
 
 impl Scan {
@@ -158,6 +161,7 @@ impl Scan {
         if self.place == Place::End && token != Token::Semicolon {
             return Err(invalid("only one statement at a time"));
         }
+        self.tokens += usize::from(token != Token::Semicolon);
         match token {
             Token::Semicolon if self.place == Place::Start => {}
             Token::Semicolon => self.place = Place::End,

@@ -98,6 +98,8 @@ fn what_cannot_be_read_is_invalid() {
         "",
         " ; -- nothing\n",
         "selekt 1",
+        "select",
+        "select ;",
         "(select 1)",
         "'select'",
         "\"select\" 1",

@@ -38,6 +38,10 @@ impl Fixture {
 }
 
 pub(super) async fn fixture() -> Fixture {
+    fixture_on(Fresh::new().await).await
+}
+
+pub(super) async fn fixture_on(fresh: Fresh) -> Fixture {
     let receivers = tempfile::tempdir().unwrap();
     let queue = EmbeddedQueue::open(&receivers.path().join("queue.db"), Durability::Process).await.unwrap();
     let audit = SqliteAudit::open(&receivers.path().join("audit.db"), Durability::Process).await.unwrap();
@@ -46,7 +50,6 @@ pub(super) async fn fixture() -> Fixture {
     let audit: Arc<dyn AuditLog> = Arc::new(audit);
     let queue: Arc<dyn Queue> = Arc::new(Switched { on: Arc::clone(&answering), inner: queue });
     let audit: Arc<dyn AuditLog> = Arc::new(Switched { on: Arc::clone(&answering), inner: audit });
-    let fresh = Fresh::new().await;
     let config = PostgresDatabasesConfig::default();
     let databases = PostgresDatabases::open(fresh.open().await, config, Arc::clone(&queue), Arc::clone(&audit)).await.unwrap();
     Fixture { databases: Arc::new(databases), queue, audit, answering, fresh, _receivers: receivers }
