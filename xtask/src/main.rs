@@ -6,6 +6,7 @@ mod ci;
 mod demo;
 mod plugins;
 mod promises;
+mod services;
 mod shell;
 mod test;
 mod tidy;
