@@ -1,10 +1,10 @@
 //! `cargo xtask ci`: all of CI, in the order in which it fails soonest.
 
-use crate::{demo, shell, test, tidy};
+use crate::{demo, operations, shell, test, tidy};
 use anyhow::{Context, Result};
 use std::time::Instant;
 
-/// Runs all of CI: fmt, clippy, tidy, test, docs, demo, deny
+/// Runs all of CI: fmt, clippy, tidy, test, operations, docs, demo, deny
 ///
 /// Stops at the first step that fails and closes with a table of the steps. This is the whole of
 /// `.ci/run`: what passes here passes there.
@@ -27,6 +27,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", run: clippy },
     Step { name: "tidy", run: || passed(tidy::run(&tidy::Args::check())) },
     Step { name: "test", run: || passed(test::run(&test::Args::everything())) },
+    Step { name: "operations", run: || passed(operations::run(&operations::Args {})) },
     Step { name: "docs", run: docs },
     Step { name: "demo", run: || passed(demo::run(&demo::Args::once()?)) },
     Step { name: "deny", run: deny },

@@ -1,9 +1,10 @@
-//! One command for each chore of this repository: `cargo xtask demo | test | ci | plugins | tidy | bench`.
+//! One command for each chore of this repository: `cargo xtask demo | test | ci | plugins | tidy | operations | bench`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks to its user")]
 
 mod bench;
 mod ci;
 mod demo;
+mod operations;
 mod plugins;
 mod promises;
 mod services;
@@ -33,6 +34,7 @@ enum Command {
     /// Builds the plugins and the fixtures as components and shows their sizes
     Plugins,
     Tidy(tidy::Args),
+    Operations(operations::Args),
     Bench(bench::Args),
     Promises(promises::Args),
 }
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Ci(args) => ci::run(&args),
         Command::Plugins => plugins::run(),
         Command::Tidy(args) => tidy::run(&args),
+        Command::Operations(args) => operations::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Promises(args) => promises::run(&args),
     };
