@@ -61,12 +61,13 @@ async fn a_paused_server_costs_the_response_timeout() {
     put(&*s.cache, "a", Write::always(None)).await.unwrap();
     server.pause();
     let began = Instant::now();
+    let counter = key("n");
     let absent = Write { condition: Condition::IfAbsent, ..Write::always(None) };
     let (first, second, third, fourth) = tokio::join!(
         read(&*s.cache, "a"),
         put(&*s.cache, "b", Write::always(None)),
         put(&*s.cache, "c", absent),
-        s.cache.increment(&s.roomy, &bucket_key(), 1, None),
+        s.cache.increment(&s.roomy, &counter, 1, None),
     );
     let waited = began.elapsed();
     assert_eq!(first, Err(ErrorKind::Timeout));
@@ -76,10 +77,6 @@ async fn a_paused_server_costs_the_response_timeout() {
     assert!(waited < Duration::from_secs(3), "{waited:?}");
     server.resume();
     eventually("the cache is back", async || read(&*s.cache, "a").await == Ok(true)).await;
-}
-
-fn bucket_key() -> plinth_capability::name::CacheKey {
-    key("n")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
