@@ -7,6 +7,6 @@ mod single_flight;
 mod tag_index;
 mod weight;
 
-pub use memory::{MemoryCache, MemoryCacheConfig};
 pub use self::redis::{NearConfig, RedisCache, RedisCacheConfig, RedisMode, RedisUrl};
+pub use memory::{MemoryCache, MemoryCacheConfig};
 pub use single_flight::SingleFlight;

@@ -152,7 +152,9 @@ impl RedisCacheConfig {
         match self.mode {
             RedisMode::Single if self.urls.len() != 1 => refuse("mode `single` has one URL"),
             RedisMode::Cluster if !self.near.is_empty() => refuse("a near cache is not kept on a cluster"),
-            RedisMode::Sentinel if self.master_name.as_deref().unwrap_or_default().is_empty() => refuse("mode `sentinel` needs master-name"),
+            RedisMode::Sentinel if self.master_name.as_deref().unwrap_or_default().is_empty() => {
+                refuse("mode `sentinel` needs master-name")
+            }
             RedisMode::Single | RedisMode::Cluster if self.master_name.is_some() => refuse("master-name is for mode `sentinel`"),
             _ if self.urls.is_empty() => refuse("urls is empty"),
             _ => Ok(()),

@@ -113,7 +113,6 @@ impl ToRedisArgs for Key<'_> {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

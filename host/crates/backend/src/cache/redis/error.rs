@@ -42,7 +42,9 @@ impl Call {
             _ if error.is_timeout() => (ErrorKind::Timeout, "the cache did not answer in time"),
             _ if error.is_connection_refusal() => (ErrorKind::Unavailable, "the cache cannot be reached"),
             Redis::Io => (lost, "the connection to the cache was lost"),
-            Redis::AuthenticationFailed | Redis::Server(ServerErrorKind::NoPerm) => (ErrorKind::Denied, "the cache refuses this host's user"),
+            Redis::AuthenticationFailed | Redis::Server(ServerErrorKind::NoPerm) => {
+                (ErrorKind::Denied, "the cache refuses this host's user")
+            }
             Redis::Server(
                 ServerErrorKind::BusyLoading
                 | ServerErrorKind::Moved

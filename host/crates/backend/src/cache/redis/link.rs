@@ -123,11 +123,12 @@ impl Link {
     }
 
     fn away(&self, call: Call) -> plinth_capability::Error {
-        use redis::ErrorKind::{AuthenticationFailed, Server};
-        match self.shared.last.load_full() {
-            Some(error) if matches!(error.kind(), AuthenticationFailed | Server(_)) => call.error(RedisError::clone(&error)),
-            Some(error) => call.unavailable().with_source(RedisError::clone(&error)),
-            None => call.unavailable(),
+        let Some(last) = self.shared.last.load_full() else { return call.unavailable() };
+        let error = call.error(RedisError::clone(&last));
+        // Nothing was sent now: of the last attempt only a refusal says more than that.
+        match error.kind() {
+            plinth_capability::ErrorKind::Denied => error,
+            _ => call.unavailable().with_source(RedisError::clone(&last)),
         }
     }
 

@@ -1,11 +1,6 @@
 //! Pages of keys over `SCAN`, whose own pages have any size, and cursors that guests carry.
 
-use super::{
-    bucket::Bucket,
-    entry::Key,
-    error::Call,
-    link::Link,
-};
+use super::{bucket::Bucket, entry::Key, error::Call, link::Link};
 use plinth_capability::{
     Error, ErrorKind, Result,
     cache::{BATCH_MAX, KeyPage},

@@ -61,12 +61,13 @@ async fn a_paused_server_costs_the_response_timeout() {
     put(&*s.cache, "a", Write::always(None)).await.unwrap();
     server.pause();
     let began = Instant::now();
+    let counter = key("n");
     let absent = Write { condition: Condition::IfAbsent, ..Write::always(None) };
     let (first, second, third, fourth) = tokio::join!(
         read(&*s.cache, "a"),
         put(&*s.cache, "b", Write::always(None)),
         put(&*s.cache, "c", absent),
-        s.cache.increment(&s.roomy, &bucket_key(), 1, None),
+        s.cache.increment(&s.roomy, &counter, 1, None),
     );
     let waited = began.elapsed();
     assert_eq!(first, Err(ErrorKind::Timeout));
@@ -76,10 +77,6 @@ async fn a_paused_server_costs_the_response_timeout() {
     assert!(waited < Duration::from_secs(3), "{waited:?}");
     server.resume();
     eventually("the cache is back", async || read(&*s.cache, "a").await == Ok(true)).await;
-}
-
-fn bucket_key() -> plinth_capability::name::CacheKey {
-    key("n")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,21 +118,25 @@ async fn what_the_user_may_not_is_denied() {
 #[tokio::test]
 async fn the_servers_certificate_is_checked() {
     let folder = tempfile::tempdir().unwrap();
-    let (cert, private) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout"])
-        .arg(&private)
-        .arg("-out")
-        .arg(&cert)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let [ca, ca_key, cert, private, request, names] =
+        ["ca.pem", "ca.key", "cert.pem", "key.pem", "request.pem", "names"].map(|name| folder.path().join(name));
+    let openssl = |first: &str, rest: &[&std::path::Path]| {
+        let made = Command::new("openssl").args(first.split(' ')).args(rest).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    };
+    std::fs::write(&names, "subjectAltName=IP:127.0.0.1").unwrap();
+    let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!("req -x509 {new_key} -days 2 -subj /CN=authority -keyout"), &[&ca_key, "-out".as_ref(), &ca]);
+    openssl(&format!("req -new {new_key} -subj /CN=server -keyout"), &[&private, "-out".as_ref(), &request]);
+    openssl(
+        "x509 -req -days 2 -CAcreateserial -in",
+        &[&request, "-CA".as_ref(), &ca, "-CAkey".as_ref(), &ca_key, "-extfile".as_ref(), &names, "-out".as_ref(), &cert],
+    );
     let (cert_text, private) = (cert.to_str().unwrap(), private.to_str().unwrap());
     let args = ["--port", "0", "--tls-port", "PORT", "--tls-auth-clients", "no", "--tls-cert-file", cert_text, "--tls-key-file", private];
     let server = Redis::start(&args);
     let url = format!("rediss://127.0.0.1:{}", server.port());
-    let s = subject(RedisCacheConfig { ca_file: Some(cert), ..config(vec![url.clone()]) }).await;
+    let s = subject(RedisCacheConfig { ca_file: Some(ca), ..config(vec![url.clone()]) }).await;
     s.cache.health().await.unwrap();
     put(&*s.cache, "a", tagged()).await.unwrap();
     let stranger = subject(config(vec![url])).await;

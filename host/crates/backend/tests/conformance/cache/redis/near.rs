@@ -5,7 +5,7 @@ use bytes::Bytes;
 use plinth_backend::cache::{NearConfig, RedisCacheConfig};
 use plinth_capability::{
     ErrorKind,
-    cache::{Cache, Write},
+    cache::Write,
     conformance::{cache::Subject, eventually},
 };
 use std::time::{Duration, Instant};
