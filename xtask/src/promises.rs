@@ -15,7 +15,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    crate::services::install()?;
+    crate::services::prepare()?;
     plugins::build()?;
     // In one selection with the campaigns, so that the host has the places where they end it.
     shell::build_host()?;

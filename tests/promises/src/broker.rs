@@ -90,14 +90,14 @@ impl Fault {
                 proxy.set(Toxic::Pass);
             }
             (Brokers::Three(cluster), How::KillLeader) => {
-                cluster.node(0).kill().await?;
+                cluster.node(0)?.kill().await?;
                 tokio::time::sleep(time).await;
-                cluster.node(0).restart().await?;
+                cluster.node(0)?.restart().await?;
             }
             (Brokers::Three(cluster), How::PauseNode) => {
-                cluster.node(0).pause()?;
+                cluster.node(0)?.pause()?;
                 tokio::time::sleep(time).await;
-                cluster.node(0).resume()?;
+                cluster.node(0)?.resume()?;
             }
             (_, how) => anyhow::bail!("{how:?} does not fit these brokers"),
         }
@@ -111,7 +111,7 @@ impl Setup {
             Brokers::Three(RabbitMqCluster::start().await?)
         } else {
             let broker = RabbitMq::start().await?;
-            let proxy = FaultProxy::start(broker.address(), 7).await?;
+            let proxy = FaultProxy::start(SocketAddr::from(([127, 0, 0, 1], broker.port())), 7).await?;
             Brokers::One { broker, proxy }
         };
         let data = tempfile::tempdir()?;

@@ -70,7 +70,8 @@ pub(crate) async fn campaign(scale: Scale) -> Result<bool> {
         host.kill().await;
     }
     reached(usize::try_from(seats)? / 2).await;
-    ground.redis.flush().await?;
+    let mut redis = redis::Client::open(ground.redis.url())?.get_multiplexed_async_connection().await?;
+    let _: () = redis::cmd("FLUSHALL").query_async(&mut redis).await?;
     ground.redis.kill().await?;
     ground.redis.restart().await?;
     let told = buying.await.context("the buyers panicked")?;
