@@ -73,6 +73,9 @@ mod tests {
         assert!(of(vec![host("one", true, 7), host("two", true, 7)]).ends_with("All live hosts serve generation 7."));
         assert!(of(vec![host("one", true, 7), host("two", true, 6)]).ends_with("1 live host(s) do not serve generation 7 yet."));
         let silent = of(vec![host("one", true, 7), host("two", false, 6)]);
-        assert!(silent.contains("silent") && silent.contains("a: busy") && silent.ends_with("All live hosts serve generation 7."), "{silent}");
+        assert!(
+            silent.contains("silent") && silent.contains("a: busy") && silent.ends_with("All live hosts serve generation 7."),
+            "{silent}"
+        );
     }
 }

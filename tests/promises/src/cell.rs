@@ -49,8 +49,20 @@ impl Report {
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
         table.set_header([
-            self.name, "offered", "acked", "lost", "duplicated", "unexpected", "unknown", "unacked", "p99 before", "during", "after",
-            "detected", "recovered", "kept",
+            self.name,
+            "offered",
+            "acked",
+            "lost",
+            "duplicated",
+            "unexpected",
+            "unknown",
+            "unacked",
+            "p99 before",
+            "during",
+            "after",
+            "detected",
+            "recovered",
+            "kept",
         ]);
         for cell in &self.cells {
             let count = |number: u64| number.to_string();
@@ -81,7 +93,8 @@ impl Report {
     /// The worst over the cells; of what was acknowledged, the least.
     pub(crate) fn write(&self) {
         let worst = |of: fn(&Cell) -> u64| self.cells.iter().map(of).max().unwrap_or(0) as f64;
-        let slowest = |of: fn(&Cell) -> Option<Duration>| self.cells.iter().filter_map(of).max().unwrap_or_default().as_secs_f64() * 1_000.0;
+        let slowest =
+            |of: fn(&Cell) -> Option<Duration>| self.cells.iter().filter_map(of).max().unwrap_or_default().as_secs_f64() * 1_000.0;
         figures::write(
             self.name,
             &[

@@ -55,7 +55,8 @@ pub(crate) async fn campaign(scale: Scale) -> Result<bool> {
         vetoed_on += ask(host, 5).await?.iter().filter(|version| *version != expected).count() as u64;
     }
     let fleet = two.get("/v1/fleet").await.ok();
-    let ready = fleet["hosts"].as_array().map_or(0, |hosts| hosts.iter().filter(|host| host["live"] == true && host["ready"] == true).count());
+    let ready =
+        fleet["hosts"].as_array().map_or(0, |hosts| hosts.iter().filter(|host| host["live"] == true && host["ready"] == true).count());
     let seen = load.stop().await;
     figures::write(
         "promise-fleet",

@@ -86,7 +86,8 @@ async fn work_until_it_ends(mut host: HostProcess) -> bool {
 
 /// Answers do not count here: what is in the database was committed.
 async fn one_application(client: &Client) {
-    let draft = json!({"applicant": {"name": "王小明", "id_number": "11010519491231002X", "mobile": "13800138000"}, "documents": ["id.pdf"]});
+    let draft =
+        json!({"applicant": {"name": "王小明", "id_number": "11010519491231002X", "mobile": "13800138000"}, "documents": ["id.pdf"]});
     let created = client.try_send(client.request(Method::POST, "/x/applications/").json(&draft)).await;
     let Some(number) = created.ok().filter(|answer| answer.status == 201).map(|answer| answer.json()["number"].clone()) else {
         // A host that is going down answers nothing; the next look is at whether it has ended.

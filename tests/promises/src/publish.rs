@@ -188,7 +188,9 @@ async fn consume(queue: Arc<dyn Queue>, name: QueueName, consumer: Consumer, see
             let settlement = match consumer {
                 Consumer::Fails if poison(id) => Settlement::Retry { after: None, error: why(id) },
                 // A good message fails for a while, and not so often that its attempts run out.
-                Consumer::Fails if fails && delivery.attempt < ATTEMPTS - 1 => Settlement::Retry { after: None, error: "not now".to_owned() },
+                Consumer::Fails if fails && delivery.attempt < ATTEMPTS - 1 => {
+                    Settlement::Retry { after: None, error: "not now".to_owned() }
+                }
                 _ => Settlement::Ack,
             };
             let done = settlement == Settlement::Ack;

@@ -128,7 +128,8 @@ async fn judge(host: &Client, told: &HashMap<usize, Told>, stored: &Value, seats
         }
     }
     let twice = holders.values().filter(|buyers| buyers.len() > 1).count();
-    let unfounded = holders.iter().filter(|(seat, buyers)| buyers.iter().any(|buyer| stored.get(seat) != Some(&format!("b{buyer}")))).count();
+    let unfounded =
+        holders.iter().filter(|(seat, buyers)| buyers.iter().any(|buyer| stored.get(seat) != Some(&format!("b{buyer}")))).count();
     ensure!(stored.keys().all(|seat| (0..seats).contains(seat)), "a seat was sold that there is not");
     // The outbox brings the records after the commit, soon.
     let recorded = plinth_tests::eventually_within(Duration::from_secs(60), "every sale has its record", async || {

@@ -41,8 +41,8 @@ mod version;
 
 pub use choke::{Faults, Operation};
 pub use engine::EngineConfig;
-pub use glue::DEPTH_HEADER;
 pub use fleet::{FleetConfig, Membership};
+pub use glue::DEPTH_HEADER;
 pub use load_error::LoadError;
 pub use loader::{CompilerConfig, GrantPolicy, compile_worker};
 pub use queues::{QueueOverride, QueueSettingError, QueueSettings, QueuesConfig, event_queue};

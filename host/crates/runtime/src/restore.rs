@@ -1,13 +1,7 @@
 //! Brings stored slots back after a start: the same versions, generations and grants as before it.
 
 use crate::{
-    Package,
-    hook::ActivationCause,
-    manifest::GrantRequests,
-    metrics::GENERATION,
-    runtime::Inner,
-    version::Version,
-    view::Restored,
+    Package, hook::ActivationCause, manifest::GrantRequests, metrics::GENERATION, runtime::Inner, version::Version, view::Restored,
 };
 use plinth_capability::{
     name::PluginName,

@@ -106,16 +106,8 @@ impl FleetView {
 
     /// A host that has its state for itself.
     pub(crate) fn alone(generation: u64, ready: bool) -> Self {
-        let this = HostView {
-            name: "this host".to_owned(),
-            id: String::new(),
-            this: true,
-            live: true,
-            ready,
-            generation,
-            note: None,
-            age_ms: 0,
-        };
+        let this =
+            HostView { name: "this host".to_owned(), id: String::new(), this: true, live: true, ready, generation, note: None, age_ms: 0 };
         Self { shared: false, hosts: vec![this] }
     }
 }

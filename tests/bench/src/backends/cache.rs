@@ -28,7 +28,11 @@ pub(super) async fn contests(url: &str, plugin: &Plugin) -> Result<Vec<Contest>>
     for name in names.iter() {
         native.set(&bucket, name, Bytes::from_static(&VALUE), Write::always(None)).await?;
     }
-    Ok(vec![get(&bare, &native, &keys, &names, &bucket, plugin), set(&bare, &native, &keys, &names, &bucket, plugin), batch(&bare, &native, &keys, &names, &bucket, plugin)])
+    Ok(vec![
+        get(&bare, &native, &keys, &names, &bucket, plugin),
+        set(&bare, &native, &keys, &names, &bucket, plugin),
+        batch(&bare, &native, &keys, &names, &bucket, plugin),
+    ])
 }
 
 type Bare = redis::aio::MultiplexedConnection;
@@ -69,7 +73,14 @@ fn set(bare: &Bare, native: &Native, keys: &Arc<Vec<String>>, names: &Arc<Vec<Ca
     }
 }
 
-fn batch(bare: &Bare, native: &Native, keys: &Arc<Vec<String>>, names: &Arc<Vec<CacheKey>>, bucket: &BucketName, plugin: &Plugin) -> Contest {
+fn batch(
+    bare: &Bare,
+    native: &Native,
+    keys: &Arc<Vec<String>>,
+    names: &Arc<Vec<CacheKey>>,
+    bucket: &BucketName,
+    plugin: &Plugin,
+) -> Contest {
     let (bare, native, keys, names, bucket) = (bare.clone(), native.clone(), keys.clone(), names.clone(), bucket.clone());
     Contest {
         keys: ["redis_batch_bare_keys_per_s", "redis_batch_native_over_bare", "redis_batch_plugin_over_bare"],

@@ -58,7 +58,14 @@ fn config(postgres: &Postgres, redis: &Redis, rabbitmq: &RabbitMq) -> String {
 }
 
 /// Three hosts against one, each request a cache read and a point query's worth of calls.
-pub(super) async fn fleet(root: &Path, postgres: &Postgres, redis: &Redis, rabbitmq: &RabbitMq, one: &Plugin, figures: &mut Figures) -> Result<()> {
+pub(super) async fn fleet(
+    root: &Path,
+    postgres: &Postgres,
+    redis: &Redis,
+    rabbitmq: &RabbitMq,
+    one: &Plugin,
+    figures: &mut Figures,
+) -> Result<()> {
     const TIME: Duration = Duration::from_secs(3);
     let config = config(postgres, redis, rabbitmq);
     // The plugin is there already: they are one fleet.

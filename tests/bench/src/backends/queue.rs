@@ -174,7 +174,8 @@ async fn bare(channel: &Channel) -> Result<f64> {
     }
     try_join_all(sent).await?;
     let began = Instant::now();
-    let mut consumer = channel.basic_consume("bare-work".into(), "bare".into(), BasicConsumeOptions::default(), FieldTable::default()).await?;
+    let mut consumer =
+        channel.basic_consume("bare-work".into(), "bare".into(), BasicConsumeOptions::default(), FieldTable::default()).await?;
     for _ in 0..BACKLOG {
         consumer.next().await.context("the broker closed the consumer")??.ack(BasicAckOptions::default()).await?;
     }
@@ -210,7 +211,8 @@ async fn by_plugin(plugin: &Plugin) -> Result<f64> {
         }
     }
     loop {
-        let depth: serde_json::Value = client.get(format!("{url}/v1/queues/backends-work")).send().await?.error_for_status()?.json().await?;
+        let depth: serde_json::Value =
+            client.get(format!("{url}/v1/queues/backends-work")).send().await?.error_for_status()?.json().await?;
         let left: u64 = ["ready", "delayed", "in_flight"].iter().filter_map(|state| depth["depth"][*state].as_u64()).sum();
         ensure!(depth["depth"]["dead"] == 0, "tasks died: {depth}");
         if left == 0 {

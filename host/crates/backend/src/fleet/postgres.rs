@@ -49,11 +49,7 @@ impl PostgresFleet {
     }
 
     /// Runs `work` in one transaction, in the order of all changes of the fleet.
-    async fn in_order<T: Send>(
-        &self,
-        operation: &'static str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T> + Send,
-    ) -> Result<T> {
+    async fn in_order<T: Send>(&self, operation: &'static str, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T> + Send) -> Result<T> {
         let failed = |e| map_error(operation, e);
         let mut connection = self.postgres.pool().acquire().await.map_err(failed)?;
         let mut transaction = connection.begin().await.map_err(failed)?;

@@ -1,14 +1,7 @@
 //! What others committed becomes this host's own: slot by slot, until it serves what is stored.
 
 use super::Member;
-use crate::{
-    hook::ActivationCause,
-    manifest::GrantRequests,
-    registry::Slot,
-    runtime::Inner,
-    version::Version,
-    view::SlotState,
-};
+use crate::{hook::ActivationCause, manifest::GrantRequests, registry::Slot, runtime::Inner, version::Version, view::SlotState};
 use plinth_capability::{
     name::PluginName,
     state::{StoredSlot, StoredVersion},
@@ -130,12 +123,7 @@ impl Inner {
     }
 
     /// A stored slot takes its place, under the generation it was stored with.
-    pub(crate) async fn publish_stored(
-        &self,
-        stored: &StoredSlot,
-        active: Result<Arc<Version>, String>,
-        previous: Option<Arc<Version>>,
-    ) {
+    pub(crate) async fn publish_stored(&self, stored: &StoredSlot, active: Result<Arc<Version>, String>, previous: Option<Arc<Version>>) {
         let approved: GrantRequests = serde_json::from_str(&stored.active.grants).unwrap_or_default();
         let (active, reason) = match active {
             Ok(version) => (Some(version), None),
@@ -166,7 +154,12 @@ impl Inner {
     fn gone(&self, stored: &[StoredSlot], generation: u64) -> Vec<PluginName> {
         let snapshot = self.registry.snapshot();
         let kept = |plugin: &PluginName| stored.iter().any(|slot| slot.plugin == *plugin);
-        snapshot.slots.values().filter(|slot| slot.generation <= generation && !kept(&slot.plugin)).map(|slot| slot.plugin.clone()).collect()
+        snapshot
+            .slots
+            .values()
+            .filter(|slot| slot.generation <= generation && !kept(&slot.plugin))
+            .map(|slot| slot.plugin.clone())
+            .collect()
     }
 
     async fn follow_removal(self: &Arc<Self>, plugin: &PluginName, generation: u64) -> Result<(), String> {

@@ -11,6 +11,7 @@ use crate::database::{
     paging::{BufferedCursor, PagePlan},
     rules::{add, check_lists, read_only},
 };
+use crate::failpoint::reach;
 use async_trait::async_trait;
 use plinth_capability::{
     Result,
@@ -116,6 +117,7 @@ impl Database for PostgresDatabase {
         let read_only = options.read_only || self.access == Access::ReadOnly;
         let mut lease = self.acquire(&limits).await?;
         lease.conn()?.begin(begin_sql(options.isolation, read_only)).await?;
+        reach("transaction.begun");
         let lifetime = options.timeout.map_or(self.store.longest, |t| t.min(self.store.longest));
         Ok(Box::new(PostgresTransaction::start(lease, Arc::clone(&self.store), read_only, lifetime, limits)))
     }

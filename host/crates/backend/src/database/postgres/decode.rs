@@ -121,7 +121,8 @@ fn decode(bytes: &[u8], source: &Source) -> Result<Value> {
         let why = format!("a value of type {} cannot be read: ask for it as text, with `::text`", source.name);
         return Err(Error::new(ErrorKind::WrongType, "database.query", why));
     }
-    read(bytes, source).ok_or_else(|| Error::new(ErrorKind::Failed, "database.query", format!("a value of type {} cannot be read", source.name)))
+    read(bytes, source)
+        .ok_or_else(|| Error::new(ErrorKind::Failed, "database.query", format!("a value of type {} cannot be read", source.name)))
 }
 
 fn read(bytes: &[u8], source: &Source) -> Option<Value> {

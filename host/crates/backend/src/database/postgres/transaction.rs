@@ -15,6 +15,7 @@ use crate::{
         rules::{check_savepoint, read_only},
         slot::{Slot, SlotState, expired},
     },
+    failpoint::reach,
     queue::check_message,
 };
 use async_trait::async_trait;
@@ -167,7 +168,9 @@ impl Transaction for PostgresTransaction {
 
     async fn outbox_publish(&mut self, destination: &Destination, message: Message) -> Result<()> {
         check_message("outbox.publish", &message)?;
-        self.put_in_outbox(Draft::message(destination, message)?).await
+        self.put_in_outbox(Draft::message(destination, message)?).await?;
+        reach("transaction.outbox-filled");
+        Ok(())
     }
 
     async fn outbox_audit(&mut self, record: AuditRecord) -> Result<()> {
@@ -181,7 +184,10 @@ impl Transaction for PostgresTransaction {
         let conn = lease.conn()?;
         let work = async {
             self.outbox.stamp(conn, &self.store.token).await?;
-            conn.commit().await
+            reach("transaction.before-commit");
+            conn.commit().await?;
+            reach("transaction.committed");
+            Ok(())
         };
         let unknown = |_| Error::new(ErrorKind::OutcomeUnknown, "transaction.commit", "the commit was not confirmed in time");
         // Whatever the error, the lease is dropped with the transaction and rolls back.

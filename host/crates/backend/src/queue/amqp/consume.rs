@@ -10,14 +10,9 @@ use super::{
     settle::{ack, put_back_at_broker},
     wire::{self, Copy},
 };
+use crate::failpoint::reach;
 use crate::queue::policy::EXPIRED;
-use plinth_capability::{
-    Error, ErrorKind, Result,
-    inbox::Arrival,
-    name::QueueName,
-    now_ms,
-    queue::Delivery,
-};
+use plinth_capability::{Error, ErrorKind, Result, inbox::Arrival, name::QueueName, now_ms, queue::Delivery};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -138,6 +133,7 @@ impl Core {
         if arrivals.is_empty() {
             return Ok(Vec::new());
         }
+        reach("consume.received");
         let owners = match self.inbox.claim(queue, &arrivals).await {
             Ok(owners) => owners,
             Err(error) => {
@@ -145,6 +141,7 @@ impl Core {
                 return Err(error);
             }
         };
+        reach("consume.claimed");
         let mut mine = Vec::with_capacity(deliveries.len());
         for ((delivery, id), owner) in deliveries.into_iter().zip(leased).zip(owners) {
             if owner {

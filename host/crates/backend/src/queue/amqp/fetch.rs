@@ -41,7 +41,9 @@ type Lanes = SelectAll<Pin<Box<dyn Stream<Item = (Mark, lapin::Result<Delivery>)
 
 pub(super) async fn run(core: Arc<Core>, queue: QueueName, feed: Arc<Feed>, stop: CancellationToken) {
     loop {
-        if core.closing.is_cancelled() || feed.idle_since().is_some() && core.closing.run_until_cancelled(feed.asked.notified()).await.is_none() {
+        if core.closing.is_cancelled()
+            || feed.idle_since().is_some() && core.closing.run_until_cancelled(feed.asked.notified()).await.is_none()
+        {
             return;
         }
         let Some(live) = stop.run_until_cancelled(core.incoming.live(OPERATION, LINK_WAIT)).await else { return };
@@ -79,7 +81,8 @@ async fn fetch(core: &Arc<Core>, live: &Arc<Live>, queue: &QueueName, feed: &Arc
     let lanes: Vec<_> = marks.iter().map(|mark| names.lane(queue, *mark)).collect();
     let counts = try_join_all(lanes.iter().map(|lane| topology::count(&channel, lane))).await.map_err(broken(OPERATION))?;
     let most = u64::from(core.config.prefetch);
-    let expected = marks.iter().copied().zip(counts).filter(|(_, n)| *n > 0).map(|(mark, n)| (mark, n.min(most))).collect::<HashMap<_, _>>();
+    let expected =
+        marks.iter().copied().zip(counts).filter(|(_, n)| *n > 0).map(|(mark, n)| (mark, n.min(most))).collect::<HashMap<_, _>>();
     feed.expect(expected, Instant::now() + EXPECT);
     let mut credits: BTreeMap<Mark, Arc<Credit>> = BTreeMap::new();
     let mut streams: Lanes = SelectAll::new();
@@ -125,7 +128,9 @@ async fn subscribe(core: &Core, channel: &Channel, queue: &QueueName, mark: Mark
     let consumer = consumer.await.map_err(broken(OPERATION))?;
     credit.most.fetch_add(usize::from(core.config.prefetch), Ordering::Relaxed);
     // The broker ends a stream when it deletes or moves the queue.
-    let ended = futures::stream::once(async move { (mark, Err(lapin::ErrorKind::InvalidChannelState(lapin::ChannelState::Closed, "consumer cancelled").into())) });
+    let ended = futures::stream::once(async move {
+        (mark, Err(lapin::ErrorKind::InvalidChannelState(lapin::ChannelState::Closed, "consumer cancelled").into()))
+    });
     streams.push(consumer.map(move |delivery| (mark, delivery)).chain(ended).boxed());
     Ok(())
 }

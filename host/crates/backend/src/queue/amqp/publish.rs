@@ -116,10 +116,9 @@ impl Core {
             Destination::Topic(topic) => {
                 targets.iter().map(|(queue, entry)| self.route(queue, entry, Copy::new(message.clone(), topic.as_str()), delay)).collect()
             }
-            Destination::Queue(name) => targets
-                .iter()
-                .map(|(queue, entry)| self.route(queue, entry, Copy::new(message.clone(), name.as_str()), delay))
-                .collect(),
+            Destination::Queue(name) => {
+                targets.iter().map(|(queue, entry)| self.route(queue, entry, Copy::new(message.clone(), name.as_str()), delay)).collect()
+            }
         }
     }
 

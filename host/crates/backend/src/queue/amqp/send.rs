@@ -8,6 +8,7 @@ use super::{
     error::{broken, late, unknown},
     link::Live,
 };
+use crate::failpoint::reach;
 use bytes::Bytes;
 use lapin::{
     BasicProperties, Channel, Confirmation,
@@ -103,6 +104,7 @@ impl Core {
         }
         let deadline = Instant::now() + self.config.confirm_timeout();
         let (_permit, live, channel) = self.channel(operation).await?;
+        reach("publish.begun");
         let mut confirms = Vec::with_capacity(batch.len());
         let mut copies = Vec::with_capacity(batch.len());
         let mut whole = true;
@@ -127,6 +129,7 @@ impl Core {
                 }
             });
         }
+        reach("publish.sent");
         let mut returned = HashSet::new();
         let mut sent = Vec::with_capacity(confirms.len());
         for confirm in confirms {
@@ -152,6 +155,7 @@ impl Core {
                 }
             });
         }
+        reach("publish.confirmed");
         if whole {
             self.pool.give_back(live.number, channel);
         }

@@ -1,15 +1,8 @@
 //! Ending a delivery. What goes on is sent as a copy and confirmed before the
 //! old one is acked: a crash in between delivers twice and loses nothing.
 
-use super::{
-    Core,
-    catalog::Entry,
-    error::unknown,
-    feed::Held,
-    names::UNIT,
-    send::Sent,
-    wire::Copy,
-};
+use super::{Core, catalog::Entry, error::unknown, feed::Held, names::UNIT, send::Sent, wire::Copy};
+use crate::failpoint::reach;
 use crate::queue::policy::{Step, step};
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use plinth_capability::{
@@ -25,6 +18,7 @@ impl Core {
     pub(super) async fn settle_one(self: &Arc<Self>, delivery: &Delivery, settlement: Settlement) -> Result<()> {
         let id = self.leases.id(&delivery.token).ok_or_else(lost)?;
         let lease = self.leases.take(id).ok_or_else(lost)?;
+        reach("settle.begun");
         if settlement == Settlement::Ack {
             self.forget_innocent(&lease.copy.id);
             return ack(&lease.held).await;
@@ -111,7 +105,10 @@ pub(super) async fn ack(held: &Held) -> Result<()> {
         return Err(lost());
     }
     match held.delivery.acker.ack(BasicAckOptions::default()).await {
-        Ok(true) => Ok(()),
+        Ok(true) => {
+            reach("settle.done");
+            Ok(())
+        }
         Ok(false) => Err(lost()),
         Err(error) => Err(lost().with_source(error)),
     }
