@@ -196,7 +196,8 @@ fn kustomization(example: &Example) -> Vec<String> {
     let manifests = || example.files.keys().map(String::as_str).filter(|file| file.starts_with("kubernetes/") && *file != TEMPLATE);
     let forgotten = manifests().filter(|file| !listed.contains(file)).map(|file| format!("{KUSTOMIZATION}: leaves out {file}"));
     let missing = listed.iter().filter(|file| !manifests().any(|known| known == **file));
-    let mut problems: Vec<String> = forgotten.chain(missing.map(|file| format!("{KUSTOMIZATION}: {file} must not be applied or is not there"))).collect();
+    let mut problems: Vec<String> =
+        forgotten.chain(missing.map(|file| format!("{KUSTOMIZATION}: {file} must not be applied or is not there"))).collect();
     let made: Vec<&str> = items(document, "/configMapGenerator").map(|map| text(map, "/name")).collect();
     for (file, pod, _) in containers(example) {
         let mounted = items(pod, "/volumes").map(|volume| text(volume, "/configMap/name")).filter(|name| !name.is_empty());
