@@ -115,6 +115,14 @@ async fn tasks_wait_their_delay_and_dead_letters_are_replayed() {
     let page = host.get("/v1/queues/misbehave/dead-letters?limit=3").await.ok();
     let rest = host.get(&format!("/v1/queues/misbehave/dead-letters?limit=3&cursor={}", page["next"].as_str().unwrap())).await.ok();
     assert_eq!(rest["dead_letters"].as_array().unwrap().len(), 1, "{rest}");
+    let purge = async |selection: Value| {
+        let request = host.request(Method::DELETE, "/v1/queues/misbehave/dead-letters").json(&selection);
+        host.send(request).await.ok()["purged"].clone()
+    };
+    assert_eq!(purge(json!({"ids": ["low", "never"]})).await, 1);
+    assert_eq!(purge(json!({"matching": {"reason": "expired"}})).await, 0);
+    assert_eq!(purge(json!({"matching": {"reason": "rejected", "destination": "misbehave"}})).await, 3);
+    dead(0).await;
     host.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! The command line, as the binary that users run.
 
 use plinth_tests::{HostProcess, Package, binary, root};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     path::Path,
     process::{Command, Output},
@@ -108,6 +108,44 @@ async fn a_plugins_life_on_the_command_line() {
         to(&["audit", "query", "--limit", "5"], 0, "sequence");
         check(&["plugin", "list", "--url", "http://127.0.0.1:1"], 3, "is the host running?");
         check(&["plugin", "list", "--url", "nonsense"], 2, "nonsense");
+    };
+    tokio::task::spawn_blocking(walk).await.unwrap();
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_on_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = HostProcess::start(folder.path(), &[]).await;
+    host.installed(&Package::fixture("misbehave")).await;
+    for id in ["one", "two", "three", "four"] {
+        let task = json!({"payload": id, "routing_key": "guest-error-reject", "message_id": id});
+        assert_eq!(host.post("/v1/tasks/misbehave", &task).await.status, 202);
+    }
+    for id in ["one", "two", "three", "four"] {
+        host.dead_letter("misbehave", id).await;
+    }
+    let url = host.base().to_owned();
+    let walk = move || {
+        let to = |arguments: &[&str], code, text: &str| check(&[&["queue"], arguments, &["--url", &url]].concat(), code, text);
+        let read = |arguments: &[&str]| serde_json::from_str::<Value>(&to(&[arguments, &["--json"]].concat(), 0, "")).unwrap();
+        to(&["list"], 0, "events/misbehave");
+        to(&["depth", "misbehave"], 0, "in flight");
+        assert_eq!(read(&["depth", "misbehave"])["depth"]["dead"], 4);
+        to(&["depth", "nowhere"], 1, "not-found");
+        to(&["dead", "misbehave"], 0, "rejected");
+        to(&["dead", "misbehave", "--limit", "3"], 0, "more: a higher --limit");
+        let some = read(&["dead", "misbehave", "--limit", "2", "--reason", "rejected"]);
+        assert_eq!((some["dead_letters"].as_array().unwrap().len(), &some["more"]), (2, &json!(true)));
+        let none = read(&["dead", "misbehave", "--reason", "expired"]);
+        assert_eq!(none, json!({"dead_letters": [], "more": false}));
+        to(&["purge", "misbehave"], 2, "--all");
+        to(&["purge", "misbehave", "--id", "one", "--id", "never"], 0, "1 dead letter of misbehave forgotten");
+        to(&["purge", "misbehave", "--reason", "rejected", "--died-before", "1d"], 0, "0 dead letters");
+        to(&["replay", "misbehave", "--reason", "expired"], 0, "0 dead letters");
+        to(&["purge", "misbehave", "--reason", "rejected", "--died-after", "1d"], 0, "3 dead letters of misbehave forgotten");
+        assert_eq!(read(&["depth", "misbehave"])["depth"]["dead"], 0);
+        to(&["replay", "misbehave", "--all"], 0, "0 dead letters put back into misbehave");
     };
     tokio::task::spawn_blocking(walk).await.unwrap();
     host.stop().await;

@@ -103,6 +103,52 @@ pub(super) struct Outcome {
     pub reason: Option<String>,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct QueueList {
+    pub queues: Vec<Queue>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Queue {
+    pub queue: String,
+    pub depth: Depth,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Depth {
+    pub ready: u64,
+    pub delayed: u64,
+    pub in_flight: u64,
+    pub dead: u64,
+}
+
+/// The letters as they came, for programs.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct LetterPage {
+    pub dead_letters: Vec<Value>,
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct DeadLetter {
+    pub message_id: String,
+    pub destination: String,
+    pub attempts: u32,
+    pub reason: String,
+    pub last_error: String,
+    pub died_at_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Replayed {
+    pub replayed: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Purged {
+    pub purged: u64,
+}
+
 /// What to install.
 #[derive(Debug, Clone)]
 pub(super) struct Upload {
@@ -157,6 +203,31 @@ impl Client {
     /// `conditions` are the query parameters of `GET /v1/audit`.
     pub(super) async fn audit(&self, conditions: &[(&str, String)]) -> Result<Value> {
         self.answer(self.request(Method::GET, &["v1", "audit"]).query(conditions)).await
+    }
+
+    pub(super) async fn queues(&self) -> Result<Value> {
+        self.answer(self.request(Method::GET, &["v1", "queues"])).await
+    }
+
+    pub(super) async fn queue(&self, queue: &str) -> Result<Value> {
+        self.answer(self.request(Method::GET, &["v1", "queues", queue])).await
+    }
+
+    /// One page, oldest first; `cursor` is `next` of the page before.
+    pub(super) async fn dead_letters(&self, queue: &str, cursor: Option<&str>, limit: usize) -> Result<LetterPage> {
+        let mut query = vec![("limit", limit.to_string())];
+        query.extend(cursor.map(|cursor| ("cursor", cursor.to_owned())));
+        self.answer(self.request(Method::GET, &["v1", "queues", queue, "dead-letters"]).query(&query)).await
+    }
+
+    /// `selection` is the body of `POST /v1/queues/{queue}/replay`.
+    pub(super) async fn replay(&self, queue: &str, selection: &Value) -> Result<Value> {
+        self.answer(self.request(Method::POST, &["v1", "queues", queue, "replay"]).json(selection)).await
+    }
+
+    /// `selection` is the body of `DELETE /v1/queues/{queue}/dead-letters`.
+    pub(super) async fn purge(&self, queue: &str, selection: &Value) -> Result<Value> {
+        self.answer(self.request(Method::DELETE, &["v1", "queues", queue, "dead-letters"]).json(selection)).await
     }
 
     fn upload(&self, upload: Upload) -> RequestBuilder {

@@ -5,6 +5,7 @@
 mod audit;
 mod client;
 mod plugin;
+mod queue;
 mod serve;
 
 use crate::config::{HostConfig, REFERENCE};
@@ -67,6 +68,9 @@ enum Command {
     /// Check, install and manage plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Look at queues; put dead letters back or forget them.
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
     /// Read the audit log.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -145,6 +149,7 @@ fn dispatch(command: Command, env: impl Fn(&str) -> Option<String>) -> Done {
     match command {
         Command::Serve(serve) => serve.run(env),
         Command::Plugin(command) => command.run(),
+        Command::Queue(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Config(ConfigCommand::Check { file }) => check_config(&file, env),
         Command::Config(ConfigCommand::Reference) => {

@@ -1,4 +1,4 @@
-//! Look at queues and their dead letters, and put dead letters back.
+//! Look at queues and their dead letters; put dead letters back or forget them.
 
 use super::{Capabilities, object};
 use crate::{
@@ -10,18 +10,18 @@ use axum::{Json as Answer, extract::State};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use plinth_capability::{
     name::QueueName,
-    queue::{self, Queue, Selection},
+    queue::{self, DeadLetterFilter, Queue, Selection},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// Client-controlled: dead letters of one page, ids of one replay.
+/// Client-controlled: dead letters of one page, ids of one selection.
 const LETTERS_MAX: u32 = 1_000;
 
 pub(crate) fn routes() -> OpenApiRouter<Capabilities> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(dead_letters)).routes(routes!(replay))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(dead_letters, purge)).routes(routes!(replay))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -90,19 +90,46 @@ struct DeadLetter {
     died_at_ms: u64,
 }
 
-/// Which dead letters to put back: exactly one of the two.
+/// Which dead letters: exactly one of the three.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ReplayRequest {
+struct DeadLetterSelection {
     #[serde(default)]
     all: bool,
     /// Message ids, at most 1000.
     ids: Option<Vec<String>>,
+    matching: Option<DeadLetterConditions>,
+}
+
+/// At least one condition; all that are given must hold.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct DeadLetterConditions {
+    reason: Option<DeathReason>,
+    /// Topic or queue it was published to.
+    destination: Option<String>,
+    /// Died at or after, in milliseconds since 1970.
+    died_after_ms: Option<u64>,
+    /// Died before, in milliseconds since 1970.
+    died_before_ms: Option<u64>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum DeathReason {
+    Rejected,
+    AttemptsExhausted,
+    Expired,
 }
 
 #[derive(Serialize, ToSchema)]
 struct Replayed {
     replayed: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Purged {
+    purged: u64,
 }
 
 /// List the queues.
@@ -147,22 +174,60 @@ async fn dead_letters(
 }
 
 /// Put dead letters back into their queue.
-#[utoipa::path(post, path = "/v1/queues/{queue}/replay", tag = "queues", request_body = ReplayRequest,
+#[utoipa::path(post, path = "/v1/queues/{queue}/replay", tag = "queues", request_body = DeadLetterSelection,
     params(("queue" = String, Path, description = "The queue's name; `/` in it is sent as `%2F`.")),
     responses((status = 200, description = "They are ready again, as if new.", body = Replayed), Problems))]
 async fn replay(
     State(capabilities): State<Capabilities>,
     Path(name): Path<String>,
-    Json(body): Json<ReplayRequest>,
+    Json(body): Json<DeadLetterSelection>,
 ) -> Result<Answer<Replayed>> {
     let name = QueueName::new(&name)?;
-    let selection = match (body.all, body.ids) {
-        (true, None) => Selection::All,
-        (false, Some(ids)) if ids.len() <= LETTERS_MAX as usize => Selection::Ids(ids),
-        (false, Some(_)) => return Err(ApiError::new(problem::BAD_BODY, format!("at most {LETTERS_MAX} ids are taken"))),
-        _ => return Err(ApiError::new(problem::BAD_BODY, "give exactly one of `all` (true) and `ids`")),
-    };
-    Ok(Answer(Replayed { replayed: capabilities.queue.replay(&name, selection).await? }))
+    Ok(Answer(Replayed { replayed: capabilities.queue.replay(&name, body.try_into()?).await? }))
+}
+
+/// Forget dead letters for good; their ids stay repeats for a day.
+#[utoipa::path(delete, path = "/v1/queues/{queue}/dead-letters", tag = "queues", request_body = DeadLetterSelection,
+    params(("queue" = String, Path, description = "The queue's name; `/` in it is sent as `%2F`.")),
+    responses((status = 200, description = "They are gone.", body = Purged), Problems))]
+async fn purge(
+    State(capabilities): State<Capabilities>,
+    Path(name): Path<String>,
+    Json(body): Json<DeadLetterSelection>,
+) -> Result<Answer<Purged>> {
+    let name = QueueName::new(&name)?;
+    Ok(Answer(Purged { purged: capabilities.queue.purge(&name, body.try_into()?).await? }))
+}
+
+impl TryFrom<DeadLetterSelection> for Selection {
+    type Error = ApiError;
+
+    /// A selection is explicit: nothing that is left out means all.
+    fn try_from(body: DeadLetterSelection) -> Result<Self> {
+        let refuse = |why: String| Err(ApiError::new(problem::BAD_BODY, why));
+        match (body.all, body.ids, body.matching) {
+            (true, None, None) => Ok(Self::All),
+            (false, Some(ids), None) if ids.len() > LETTERS_MAX as usize => refuse(format!("at most {LETTERS_MAX} ids are taken")),
+            (false, Some(ids), None) => Ok(Self::Ids(ids)),
+            (false, None, Some(conditions)) => match DeadLetterFilter::from(conditions) {
+                filter if filter == DeadLetterFilter::default() => refuse("`matching` needs a condition".to_owned()),
+                filter => Ok(Self::Matching(filter)),
+            },
+            _ => refuse("give exactly one of `all` (true), `ids` and `matching`".to_owned()),
+        }
+    }
+}
+
+impl From<DeadLetterConditions> for DeadLetterFilter {
+    fn from(conditions: DeadLetterConditions) -> Self {
+        let DeadLetterConditions { reason, destination, died_after_ms, died_before_ms } = conditions;
+        let code = |reason| match reason {
+            DeathReason::Rejected => "rejected",
+            DeathReason::AttemptsExhausted => "attempts-exhausted",
+            DeathReason::Expired => "expired",
+        };
+        Self { reason: reason.map(|reason| code(reason).to_owned()), destination, died_after_ms, died_before_ms }
+    }
 }
 
 impl From<queue::DeadLetter> for DeadLetter {

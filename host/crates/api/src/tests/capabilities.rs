@@ -1,8 +1,8 @@
 //! Queues, audit log and metrics over HTTP.
 
-use super::Host;
-use plinth_capability::queue::Selection;
-use serde_json::json;
+use super::{Host, request};
+use plinth_capability::queue::{DeadLetterFilter, Selection};
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn queues_are_listed_with_their_depth() {
@@ -17,7 +17,7 @@ async fn queues_are_listed_with_their_depth() {
 }
 
 #[tokio::test]
-async fn dead_letters_are_shown_and_put_back() {
+async fn dead_letters_are_shown_in_pages() {
     let host = Host::new();
     let page = host.get("/v1/queues/jobs/dead-letters?cursor=c-1&limit=7").await.json();
     let first = &page["dead_letters"][0];
@@ -26,14 +26,50 @@ async fn dead_letters_are_shown_and_put_back() {
     for limit in ["0", "1001", "x"] {
         host.get(&format!("/v1/queues/jobs/dead-letters?limit={limit}")).await.problem(400, "bad-query");
     }
-    let replay = async |body| host.post("/v1/queues/jobs/replay", body).await;
-    assert_eq!(replay(json!({"all": true})).await.json(), json!({"replayed": 2}));
-    assert_eq!(replay(json!({"ids": ["m-1"]})).await.json(), json!({"replayed": 2}));
-    for bad in [json!({}), json!({"all": false}), json!({"all": true, "ids": []}), json!({"ids": vec!["m"; 1_001]})] {
-        replay(bad).await.problem(400, "bad-body");
+}
+
+#[tokio::test]
+async fn dead_letters_are_selected_to_be_put_back_or_forgotten() {
+    let host = Host::new();
+    let of = |reason: &str| DeadLetterFilter { reason: Some(reason.to_owned()), ..DeadLetterFilter::default() };
+    let every = json!({"reason": "expired", "destination": "a.b", "died_after_ms": 1, "died_before_ms": 2});
+    let every_filter =
+        DeadLetterFilter { destination: Some("a.b".into()), died_after_ms: Some(1), died_before_ms: Some(2), ..of("expired") };
+    let good = [
+        (json!({"all": true}), Selection::All),
+        (json!({"ids": ["m-1"]}), Selection::Ids(vec!["m-1".into()])),
+        (json!({"ids": []}), Selection::Ids(Vec::new())),
+        (json!({"matching": {"reason": "rejected"}}), Selection::Matching(of("rejected"))),
+        (json!({"matching": {"reason": "attempts-exhausted"}}), Selection::Matching(of("attempts-exhausted"))),
+        (json!({"matching": every}), Selection::Matching(every_filter)),
+    ];
+    let bad = [
+        json!({}),
+        json!({"all": false}),
+        json!({"all": true, "ids": []}),
+        json!({"all": true, "matching": {"reason": "expired"}}),
+        json!({"ids": ["m-1"], "matching": {"reason": "expired"}}),
+        json!({"ids": vec!["m"; 1_001]}),
+        json!({"matching": {}}),
+        json!({"matching": {"reason": "tired"}}),
+        json!({"matching": {"died_before": 2}}),
+    ];
+    let json_body = [("content-type", "application/json")];
+    let purge = async |body: &Value| host.send(request("DELETE", "/v1/queues/jobs/dead-letters", &json_body, body.to_string())).await;
+    for (body, _) in &good {
+        assert_eq!(host.post("/v1/queues/jobs/replay", body.clone()).await.json(), json!({"replayed": 2}), "{body}");
+        assert_eq!(purge(body).await.json(), json!({"purged": 3}), "{body}");
     }
-    let asked = host.doubles.queue.replayed.lock().unwrap();
-    assert_eq!(*asked, [Selection::All, Selection::Ids(vec!["m-1".into()])]);
+    for body in bad {
+        host.post("/v1/queues/jobs/replay", body.clone()).await.problem(400, "bad-body");
+        purge(&body).await.problem(400, "bad-body");
+    }
+    // A proxy that drops the body of a DELETE must not make it one of all.
+    host.send(request("DELETE", "/v1/queues/jobs/dead-letters", &json_body, "")).await.problem(400, "bad-body");
+    host.send(request("DELETE", "/v1/queues/jobs/dead-letters", &[], "")).await.problem(415, "unsupported-media-type");
+    let expected: Vec<_> = good.into_iter().map(|(_, selection)| selection).collect();
+    assert_eq!(*host.doubles.queue.replayed.lock().unwrap(), expected);
+    assert_eq!(*host.doubles.queue.purged.lock().unwrap(), expected);
 }
 
 #[tokio::test]

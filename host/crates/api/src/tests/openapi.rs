@@ -30,6 +30,7 @@ fn the_document_lists_every_route() {
         DELETE /v1/cache/{namespace}/{bucket}/entries/{key}|POST /v1/cache/{namespace}/{bucket}/touch
         POST /v1/cache/{namespace}/{bucket}/batch|POST /v1/cache/{namespace}/{bucket}/invalidate
         GET /v1/queues|GET /v1/queues/{queue}|GET /v1/queues/{queue}/dead-letters|POST /v1/queues/{queue}/replay
+        DELETE /v1/queues/{queue}/dead-letters
         POST /v1/audit|GET /v1/audit|GET /v1/audit/{id}|GET /v1/metrics
         GET /x/{plugin}/{path}|POST /x/{plugin}/{path}|PUT /x/{plugin}/{path}|PATCH /x/{plugin}/{path}
         DELETE /x/{plugin}/{path}|HEAD /x/{plugin}/{path}|OPTIONS /x/{plugin}/{path}";
