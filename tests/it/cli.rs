@@ -127,7 +127,7 @@ async fn dead_letters_on_the_command_line() {
     }
     let url = host.base().to_owned();
     let walk = move || {
-        let to = |arguments: &[&str], code, text: &str| check(&[&["queue"], arguments, &["--url", &url]].concat(), code, text);
+        let to = |arguments: &[&str], code, text: &str| check(&[&["queue"][..], arguments, &["--url", &url]].concat(), code, text);
         let read = |arguments: &[&str]| serde_json::from_str::<Value>(&to(&[arguments, &["--json"]].concat(), 0, "")).unwrap();
         to(&["list"], 0, "events/misbehave");
         to(&["depth", "misbehave"], 0, "in flight");

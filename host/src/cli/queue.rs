@@ -145,7 +145,7 @@ impl Chosen {
 /// Milliseconds since 1970, or how long ago with its unit.
 fn time(text: &str) -> Result<u64, String> {
     let units = [("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-    let ago = units.iter().find_map(|(unit, ms)| Some((text.strip_suffix(unit)?, *ms)));
+    let ago = units.iter().find_map(|(unit, ms)| Some((text.strip_suffix(*unit)?, *ms)));
     let number =
         |text: &str| text.parse::<u64>().map_err(|_| "give milliseconds since 1970, or so long ago as 90s, 30m, 2h or 7d".to_owned());
     match ago {
@@ -166,7 +166,7 @@ async fn dead(remote: &Remote, queue: &str, limit: usize, reason: Option<Reason>
     let client = remote.client()?;
     let reason = reason.map(Reason::code);
     let asked_for = |letter: &Value| reason.is_none() || letter.get("reason").and_then(Value::as_str) == reason;
-    let (mut found, mut cursor) = (Vec::new(), None);
+    let (mut found, mut cursor) = (Vec::new(), None::<String>);
     loop {
         let most = if reason.is_some() { PAGE } else { PAGE.min(limit.saturating_sub(found.len())).max(1) };
         let page = client.dead_letters(queue, cursor.as_deref(), most).await?;

@@ -17,9 +17,10 @@ const STEP: i64 = 1_000;
 // A letter that is put back has had its time, so it does not expire again.
 const PUT_BACK: &str =
     "UPDATE messages SET state = 0, attempts = 0, due_ms = ?1, expires_ms = NULL, died_ms = NULL, reason = NULL, last_error = NULL";
-const FORGET: &str = "DELETE FROM messages";
+pub(super) const FORGET: &str = "DELETE FROM messages";
 
-const BY_ID: &str = "WHERE queue = ?2 AND state = 2 AND message_id IN (SELECT value FROM json_each(?3)) AND died_ms <= ?1";
+// The plus keeps SQLite from walking all letters by when they died, instead of looking up each id.
+pub(super) const BY_ID: &str = "WHERE queue = ?2 AND state = 2 AND message_id IN (SELECT value FROM json_each(?3)) AND +died_ms <= ?1";
 const MATCHING: &str = "WHERE queue = ?2 AND state = 2 AND (died_ms, id) > (?3, ?4) AND (died_ms, id) <= (?5, ?6)
     AND (?7 IS NULL OR reason = ?7) AND (?8 IS NULL OR destination = ?8) AND died_ms <= ?1";
 
