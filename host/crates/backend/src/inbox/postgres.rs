@@ -54,7 +54,8 @@ impl Inbox for PostgresInbox {
         }
         let (ids, copies): (Vec<&str>, Vec<&str>) = first.into_iter().unzip();
         let all: Vec<&str> = named.iter().map(|(_, copy)| copy.as_ref()).collect();
-        let claim = sqlx::query_as::<_, (String, String)>(CLAIM).bind(queue.as_str()).bind(ids).bind(copies).bind(to_sql(now_ms())).bind(all);
+        let claim =
+            sqlx::query_as::<_, (String, String)>(CLAIM).bind(queue.as_str()).bind(ids).bind(copies).bind(to_sql(now_ms())).bind(all);
         let owners = claim.fetch_all(self.postgres.pool()).await.map_err(|e| map_error("inbox.claim", e))?;
         let owners: HashMap<String, String> = owners.into_iter().collect();
         Ok(named.iter().map(|(id, copy)| owners.get(id.as_ref()).is_some_and(|owner| owner == copy)).collect())

@@ -18,8 +18,7 @@ pub struct PostgresAudit {
 
 impl PostgresAudit {
     pub async fn open(postgres: Postgres) -> Result<Self> {
-        let key: sqlx::Result<Vec<u8>> =
-            sqlx::query_scalar("SELECT cursor_key FROM plinth.settings").fetch_one(postgres.pool()).await;
+        let key: sqlx::Result<Vec<u8>> = sqlx::query_scalar("SELECT cursor_key FROM plinth.settings").fetch_one(postgres.pool()).await;
         let key = key.map_err(|e| map_error("audit.open", e))?;
         Ok(Self { postgres, cursor_key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
     }

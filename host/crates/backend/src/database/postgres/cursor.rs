@@ -1,9 +1,9 @@
 //! The cursor over a query that the server keeps open, page by page.
 
 use super::{
+    conn::Prepared,
     decode::Reader,
     gate::Statement,
-    conn::Prepared,
     pool::{Lease, Tasks},
 };
 use crate::database::{

@@ -97,7 +97,9 @@ pub(super) fn bind(params: &[Value], targets: &[Target]) -> Result<PgArguments> 
 fn refuse(number: usize, value: &Value, target: &Target, why: &str) -> Error {
     let name = target.info.name().to_ascii_lowercase();
     let text = match target.shape {
-        Shape::Unknown => format!("parameter ${number} is {name}, which values are not written as: ask for text with `${number}::text::{name}`"),
+        Shape::Unknown => {
+            format!("parameter ${number} is {name}, which values are not written as: ask for text with `${number}::text::{name}`")
+        }
         _ => format!("parameter ${number} is {name}, which {} is not: {why}", article(value)),
     };
     Error::new(ErrorKind::InvalidInput, "database.bind", text)
@@ -147,12 +149,8 @@ fn write(value: &Value, shape: &Shape) -> Written {
         (Shape::Timestamp, value) => time::local(spelled(value)?),
         (Shape::TimestampTz, value) => time::timestamp(spelled(value)?),
         (Shape::Uuid, value) => uuid::Uuid::try_parse(spelled(value)?).map(|u| u.into_bytes().to_vec()).map_err(|_| "it is not a UUID"),
-        (Shape::Array(oid, element), Value::IntegerArray(list)) => {
-            array(*oid, list.iter().map(|i| write(&Value::Integer(*i), element)))
-        }
-        (Shape::Array(oid, element), Value::TextArray(list)) => {
-            array(*oid, list.iter().map(|t| write(&Value::Text(t.clone()), element)))
-        }
+        (Shape::Array(oid, element), Value::IntegerArray(list)) => array(*oid, list.iter().map(|i| write(&Value::Integer(*i), element))),
+        (Shape::Array(oid, element), Value::TextArray(list)) => array(*oid, list.iter().map(|t| write(&Value::Text(t.clone()), element))),
         _ => Err(MISMATCH),
     }
 }

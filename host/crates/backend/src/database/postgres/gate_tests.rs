@@ -17,7 +17,10 @@ fn kind(text: &str) -> ErrorKind {
 #[test]
 fn everyday_statements_pass_as_what_they_do() {
     assert_eq!(verb("select 1"), Verb::Read);
-    assert_eq!(verb(" ;; -- hello\n /* you ; /* nested */ ; */ SELECT ';' AS \"a;b\", E'it\\'s;', $$a;b$$, $x$;$$;$x$ FROM t; -- done"), Verb::Read);
+    assert_eq!(
+        verb(" ;; -- hello\n /* you ; /* nested */ ; */ SELECT ';' AS \"a;b\", E'it\\'s;', $$a;b$$, $x$;$$;$x$ FROM t; -- done"),
+        Verb::Read
+    );
     assert_eq!(verb("values (1), ('it''s; fine')"), Verb::Read);
     assert_eq!(verb("table people"), Verb::Read);
     assert_eq!(verb("select $1::text, cast($2 as jsonb) ? 'a', '{1}'::int[] @> array[$3]"), Verb::Read);

@@ -27,12 +27,12 @@ impl Home {
     }
 }
 
-
 /// Makes what is missing.
 pub(super) async fn ensure(pool: &PgPool, name: &DatabaseName) -> Result<Home> {
-    prepare(pool, name).await.map_err(|e| map_error("database.open", e))?.ok_or_else(|| {
-        Error::new(ErrorKind::Internal, "database.open", "the installation has no settings")
-    })
+    prepare(pool, name)
+        .await
+        .map_err(|e| map_error("database.open", e))?
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "database.open", "the installation has no settings"))
 }
 
 async fn prepare(pool: &PgPool, name: &DatabaseName) -> sqlx::Result<Option<Home>> {

@@ -73,7 +73,8 @@ pub(super) fn read_local(micros: i64) -> Option<String> {
 }
 
 pub(super) fn read_timestamp(micros: i64) -> Option<String> {
-    endless(micros).or_else(|| at(micros).map(|at| DateTime::<Utc>::from_naive_utc_and_offset(at, Utc).to_rfc3339_opts(SecondsFormat::AutoSi, true)))
+    endless(micros)
+        .or_else(|| at(micros).map(|at| DateTime::<Utc>::from_naive_utc_and_offset(at, Utc).to_rfc3339_opts(SecondsFormat::AutoSi, true)))
 }
 
 #[cfg(test)]

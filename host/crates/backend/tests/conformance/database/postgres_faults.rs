@@ -29,7 +29,8 @@ async fn a_connection_that_is_killed_is_a_typed_error_and_the_next_call_works() 
         async move { db.query("select pg_sleep(20)", vec![], QueryLimits { statement_timeout_ms: 20_000, ..limits() }).await }
     });
     let running = "select count(*) from pg_stat_activity where query = 'select pg_sleep(20)' and state = 'active'";
-    eventually("it runs", async || sqlx::query_scalar::<_, i64>(running).fetch_one(&mut fixture.fresh.admin().await).await.unwrap() > 0).await;
+    eventually("it runs", async || sqlx::query_scalar::<_, i64>(running).fetch_one(&mut fixture.fresh.admin().await).await.unwrap() > 0)
+        .await;
     sqlx::query(kill).execute(&mut admin).await.unwrap();
     assert_eq!(busy.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
     ask(&db, "select 1").await;
@@ -59,7 +60,9 @@ async fn a_server_that_restarts_is_unavailable_and_then_serves() {
     server.kill().await.unwrap();
     let error = db.query("select count(*) from t", vec![], limits()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-    assert!(open_then.commit().await.is_err_and(|e| matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Closed)));
+    assert!(
+        open_then.commit().await.is_err_and(|e| matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Closed))
+    );
     server.restart().await.unwrap();
     fixture.set_receivers(true);
     assert_eq!(ask(&db, "select count(*) from t").await, [[Value::Integer(0)]], "the first call after it works");
@@ -131,7 +134,8 @@ async fn what_is_cut_off_happened_whole_or_not_at_all() {
     let total = ask(&db, "select sum(money)::bigint, count(*) from accounts").await;
     assert_eq!(total, [[Value::Integer(100 * ACCOUNTS), Value::Integer(ACCOUNTS)]]);
     // A commit that nobody waited for may still be on its way.
-    let open_ones = "select count(*) from pg_stat_activity where usename like 'plinth\\_%' and datname = current_database() and state <> 'idle'";
+    let open_ones =
+        "select count(*) from pg_stat_activity where usename like 'plinth\\_%' and datname = current_database() and state <> 'idle'";
     eventually("all have come to an end", async || {
         sqlx::query_scalar::<_, i64>(open_ones).fetch_one(&mut fixture.fresh.admin().await).await.unwrap() == 0
     })

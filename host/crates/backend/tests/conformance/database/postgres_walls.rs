@@ -79,7 +79,12 @@ async fn a_plugins_role_reaches_nothing_but_its_schema() {
 async fn what_is_left_in_a_session_is_not_the_next_callers() {
     let fixture = fixture().await;
     let db = open(&*fixture.databases, "shared/one").await;
-    for sql in ["set search_path = public", "set statement_timeout = 0", "select set_config('statement_timeout', '0', false)", "create temp table t (a int)"] {
+    for sql in [
+        "set search_path = public",
+        "set statement_timeout = 0",
+        "select set_config('statement_timeout', '0', false)",
+        "create temp table t (a int)",
+    ] {
         assert_eq!(db.execute(sql, vec![], limits()).await.unwrap_err().kind(), ErrorKind::Denied, "{sql}");
     }
     let asked = ask(&db, "select current_setting('statement_timeout'), current_setting('TimeZone')").await;
@@ -137,7 +142,10 @@ async fn a_plan_that_grew_old_is_made_anew() {
         run(&db, &format!("alter table t add column {column} bigint default 2")).await;
     }
     let answer = db.query("select * from t", vec![], limits()).await.unwrap();
-    assert_eq!((answer.columns.len(), answer.rows), (4, vec![vec![Value::Integer(1), Value::Integer(2), Value::Integer(2), Value::Integer(2)]]));
+    assert_eq!(
+        (answer.columns.len(), answer.rows),
+        (4, vec![vec![Value::Integer(1), Value::Integer(2), Value::Integer(2), Value::Integer(2)]])
+    );
     let mut transaction = db.begin(TransactionOptions::default(), limits()).await.unwrap();
     transaction.execute("alter table t drop column b", vec![]).await.unwrap();
     assert_eq!(transaction.query("select * from t", vec![]).await.unwrap_err().kind(), ErrorKind::Conflict);
