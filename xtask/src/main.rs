@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod demo;
 mod plugins;
+mod services;
 mod shell;
 mod test;
 mod tidy;

@@ -1,8 +1,11 @@
 //! `cargo xtask test`: plugins, host, then every test of the workspace.
 
-use crate::{plugins, shell};
+use crate::{plugins, services, shell};
 use anyhow::{Context, Result};
-use std::time::{Duration, SystemTime};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 const JUNIT: &str = "target/nextest/default/junit.xml";
 const SLOWEST: usize = 5;
@@ -11,7 +14,9 @@ const SLOWEST: usize = 5;
 ///
 /// With cargo-nextest where it is installed (it also names the slowest tests), with `cargo test`
 /// otherwise; the tests are the same. Examples: `cargo xtask test swap` runs the tests whose names
-/// contain "swap", `cargo xtask test -p plinth-runtime` those of one crate.
+/// contain "swap", `cargo xtask test -p plinth-runtime` those of one crate. Tests of backends talk to a
+/// Redis, a RabbitMQ and a PostgreSQL of this run, and to private ones; packages that are missing are
+/// installed if this is root's shell.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Filters and options for the test runner, passed on as they are
@@ -36,11 +41,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     plugins::build()?;
     println!("test: building the host");
     shell::build_host()?;
+    println!("test: looking for the servers that tests talk to");
+    let tool = services::prepare()?;
     if shell::has_cargo("nextest") {
-        nextest(args)?;
+        nextest(args, &tool)?;
     } else {
         println!("test: cargo-nextest is not installed, so `cargo test` runs the same tests");
-        shell::run(shell::cargo(&["test", "--no-fail-fast", "--tests"]).args(args.selection()).args(&args.filter))?;
+        let mut tests = shell::cargo(&["test", "--no-fail-fast", "--tests"]);
+        shell::run(&mut services::under(&tool, tests.args(args.selection()).args(&args.filter)))?;
     }
     if args.filter.is_empty() {
         println!("test: running the doc tests of plinth-capability");
@@ -50,10 +58,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn nextest(args: &Args) -> Result<()> {
+fn nextest(args: &Args, tool: &Path) -> Result<()> {
     println!("test: running the tests with cargo-nextest");
     let started = SystemTime::now();
-    let done = shell::run(shell::cargo(&["nextest", "run"]).args(args.selection()).args(&args.filter));
+    let mut tests = shell::cargo(&["nextest", "run"]);
+    let done = shell::run(&mut services::under(tool, tests.args(args.selection()).args(&args.filter)));
     let junit = shell::root().join(JUNIT);
     // A report from an earlier run would name the wrong tests.
     if std::fs::metadata(&junit).and_then(|meta| meta.modified()).is_ok_and(|written| written >= started) {

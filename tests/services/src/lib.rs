@@ -4,10 +4,13 @@
 //! - [`shared`]: the servers of the whole test run, started by `plinth-services up`; a test takes a
 //!   key prefix, a vhost or a database of its own there.
 //! - [`Redis`], [`RabbitMq`], [`Postgres`]: for tests that kill, pause or restart.
+//! - [`RedisCluster`], [`RedisSentinel`], [`RabbitMqCluster`]: several that are one.
+//! - [`FaultProxy`]: the network between a client and any of them, failing to order.
 //!
 //! Every server offers the same verbs: `kill` (SIGKILL, the whole tree), `restart` (same ports, same
 //! folder), `pause` and `resume` (connections stay open, nothing answers).
 
+mod fault;
 mod http;
 mod launch;
 pub mod packages;
@@ -15,11 +18,19 @@ mod ports;
 mod postgres;
 mod process;
 mod rabbitmq;
+mod rabbitmq_cluster;
 mod redis;
+mod redis_cluster;
+mod redis_sentinel;
 mod resp;
 pub mod shared;
+mod tls;
 mod wait;
 
+pub use fault::{Fault, FaultProxy};
 pub use postgres::Postgres;
 pub use rabbitmq::RabbitMq;
+pub use rabbitmq_cluster::RabbitMqCluster;
 pub use redis::{Redis, RedisOptions};
+pub use redis_cluster::RedisCluster;
+pub use redis_sentinel::RedisSentinel;

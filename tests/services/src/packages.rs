@@ -15,6 +15,7 @@ pub fn missing() -> Vec<&'static str> {
         ("redis-server", on_path("redis-server")),
         ("rabbitmq-server", Path::new(RABBITMQ).join("rabbitmq-server").is_file() && on_path("epmd")),
         ("postgresql", postgres_programs().is_some()),
+        ("openssl", on_path("openssl")),
         ("util-linux", on_path("setpriv")),
     ];
     needed.into_iter().filter(|(_, there)| !there).map(|(package, _)| package).collect()

@@ -7,7 +7,11 @@ use crate::{
     process::Process,
 };
 use anyhow::{Context, Result, bail};
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 use tempfile::TempDir;
 
 const READY: Duration = Duration::from_secs(60);
@@ -19,6 +23,7 @@ pub struct Postgres {
     process: Process,
     port: Port,
     _dir: TempDir,
+    replicas: AtomicUsize,
 }
 
 impl Postgres {
@@ -42,7 +47,7 @@ impl Postgres {
         for setting in ["wal_level=replica", "max_wal_senders=10", "max_replication_slots=10", "wal_log_hints=on", "hot_standby=on"] {
             launch = launch.args(["-c", setting]);
         }
-        let server = Self { process: Process::start(launch)?, port, _dir: dir };
+        let server = Self { process: Process::start(launch)?, port, _dir: dir, replicas: AtomicUsize::new(0) };
         server.ready().await?;
         Ok(server)
     }
@@ -76,6 +81,33 @@ impl Postgres {
     /// Lets it go on after [`Postgres::pause`].
     pub fn resume(&self) -> Result<()> {
         self.process.resume()
+    }
+
+    /// Copies it into a new server that follows it, and waits until that one streams. Each has its own ports,
+    /// folder and end; a replica that is gone makes this server keep its log for it.
+    pub async fn replica(&self) -> Result<Self> {
+        let (dir, user) = folder()?;
+        let slot = format!("replica_{}", self.replicas.fetch_add(1, Ordering::Relaxed));
+        let port = self.port().to_string();
+        let copy = tool("pg_basebackup", dir.path(), user)?.args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-D", "data"]);
+        copy.args(["-X", "stream", "-R", "-C", "-S", &slot, "-c", "fast", "--no-sync"]).run().await?;
+        let replica = Self::start_in(dir, user).await?;
+        let (port, query) = (self.port(), format!("select active from pg_replication_slots where slot_name = '{slot}'"));
+        let query = query.as_str();
+        let streams = || async move {
+            let active = sql(port, query).await?;
+            if active.trim() == "t" { Ok(()) } else { bail!("its slot is not in use") }
+        };
+        replica.process.ready(READY, streams).await?;
+        Ok(replica)
+    }
+
+    /// Makes a replica a server that can be written to, and waits until it is.
+    pub async fn promote(&self) -> Result<()> {
+        match sql(self.port(), "select pg_promote(true, 60)").await?.trim() {
+            "t" => Ok(()),
+            other => bail!("pg_promote answered {other}"),
+        }
     }
 
     async fn ready(&self) -> Result<()> {

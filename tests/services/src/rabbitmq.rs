@@ -1,6 +1,6 @@
 //! A private RabbitMQ node with a port mapper of its own.
 
-use crate::{http, launch::Launch, packages, ports::Port, process::Process};
+use crate::{http, launch::Launch, packages, ports::Port, process::Process, wait};
 use anyhow::{Context, Result, bail};
 use std::{
     fs,
@@ -16,7 +16,10 @@ use tokio::{
 };
 
 /// A node needs six seconds of CPU to start, on a machine whose other cores run tests.
-const READY: Duration = Duration::from_secs(180);
+pub(crate) const READY: Duration = Duration::from_secs(180);
+
+const ALARM: Duration = Duration::from_secs(60);
+const MEMORY: &str = "512MB";
 
 /// A private RabbitMQ node with the user `t`, password `t`, killed when dropped.
 #[derive(Debug)]
@@ -118,6 +121,25 @@ impl RabbitMq {
         self.process.resume()
     }
 
+    /// Sets or clears the memory alarm, and waits until it is so. While it is set, connections that publish are blocked.
+    pub async fn memory_alarm(&self, set: bool) -> Result<()> {
+        let watermark: &[&str] = if set { &["0.00001"] } else { &["absolute", MEMORY] };
+        let dir = self.home.dir.path().join(self.name);
+        let control = environment(Launch::new(program("rabbitmqctl"), &dir), self.name, &self.ports, &self.home);
+        control.args(["-q", "set_vm_memory_high_watermark"]).args(watermark).run().await?;
+        let (port, wanted) = (self.management_port(), if set { 503 } else { 200 });
+        wait::until("the memory alarm", ALARM, || async move {
+            let asked = tokio::task::spawn_blocking(move || http::request(port, "GET", "/api/health/checks/local-alarms", "")).await?;
+            let (status, body) = asked?;
+            if status == wanted { Ok(()) } else { bail!("the check of alarms says {status}: {body}") }
+        })
+        .await
+    }
+
+    pub(crate) fn log_tail(&self) -> String {
+        self.process.log_tail()
+    }
+
     pub(crate) async fn ready(&self) -> Result<()> {
         let (amqp, management) = (self.port(), self.management_port());
         let answer = || async move {
@@ -137,7 +159,7 @@ fn configuration(ports: &NodePorts, settings: &[String]) -> String {
     format!(
         "listeners.tcp.1 = 127.0.0.1:{amqp}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n\
          default_user = t\ndefault_pass = t\nloopback_users = none\nlog.console = true\nlog.console.level = info\nlog.file = false\n\
-         vm_memory_high_watermark.absolute = 512MB\ndisk_free_limit.absolute = 50MB\n{}\n",
+         vm_memory_high_watermark.absolute = {MEMORY}\ndisk_free_limit.absolute = 50MB\n{}\n",
         settings.join("\n")
     )
 }

@@ -1,11 +1,11 @@
 //! A private Redis: plain or with TLS, with users, with a log that survives a kill.
 
-use crate::{launch::Launch, ports::Port, process::Process, resp};
+use crate::{launch::Launch, ports::Port, process::Process, resp, tls};
 use anyhow::{Context, Result};
 use std::{fs, time::Duration};
 use tempfile::TempDir;
 
-const READY: Duration = Duration::from_secs(30);
+pub(crate) const READY: Duration = Duration::from_secs(30);
 
 /// How a private Redis differs from the plain one.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +13,8 @@ pub struct RedisOptions {
     /// Users in the words of an ACL file, such as `user app on >pw ~app:* +@all`. The default user
     /// keeps all its rights unless a line `user default off` takes them.
     pub acl_users: Vec<String>,
+    /// Whether it takes TLS connections beside the plain ones, by a certificate for 127.0.0.1.
+    pub tls: bool,
     /// Whether an acknowledged write survives `kill` and `restart`; without it a restart begins empty.
     pub appendonly: bool,
 }
@@ -23,7 +25,14 @@ pub struct Redis {
     // First, because it is dropped first: the process before its port and folder.
     process: Process,
     port: Port,
+    tls: Option<Tls>,
     _dir: TempDir,
+}
+
+#[derive(Debug)]
+struct Tls {
+    port: Port,
+    authority: String,
 }
 
 impl Redis {
@@ -45,8 +54,17 @@ impl Redis {
             fs::write(&file, options.acl_users.join("\n") + "\n")?;
             launch = launch.args(["--aclfile".into(), file.into_os_string()]);
         }
+        let mut tls = None;
+        if options.tls {
+            let authority = tls::certificate(dir.path()).await?;
+            let port = Port::reserve()?;
+            launch =
+                launch.args(["--tls-port", &port.number().to_string(), "--tls-cert-file", tls::CERTIFICATE, "--tls-key-file", tls::KEY]);
+            launch = launch.args(["--tls-ca-cert-file", tls::AUTHORITY, "--tls-auth-clients", "no"]);
+            tls = Some(Tls { port, authority });
+        }
         launch = launch.args(more);
-        let server = Self { process: Process::start(launch)?, port, _dir: dir };
+        let server = Self { process: Process::start(launch)?, port, tls, _dir: dir };
         server.ready().await?;
         Ok(server)
     }
@@ -54,6 +72,12 @@ impl Redis {
     /// `redis://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port())
+    }
+
+    /// `rediss://127.0.0.1:PORT`, and the certificate of its authority in PEM; an error without [`RedisOptions::tls`].
+    pub fn tls_url(&self) -> Result<(String, &str)> {
+        let tls = self.tls.as_ref().context("this Redis was started without TLS")?;
+        Ok((format!("rediss://127.0.0.1:{}", tls.port.number()), &tls.authority))
     }
 
     /// The port of plain connections.
@@ -80,6 +104,10 @@ impl Redis {
     /// Lets it go on after [`Redis::pause`].
     pub fn resume(&self) -> Result<()> {
         self.process.resume()
+    }
+
+    pub(crate) fn log_tail(&self) -> String {
+        self.process.log_tail()
     }
 
     async fn ready(&self) -> Result<()> {

@@ -1,0 +1,59 @@
+//! A private RabbitMQ cluster of three nodes.
+
+use crate::{
+    RabbitMq, http,
+    rabbitmq::{Home, READY},
+    wait,
+};
+use anyhow::{Context, Result, bail};
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// Three nodes. One that sees no majority pauses itself; a silent one is given up after about ten seconds.
+#[derive(Debug)]
+pub struct RabbitMqCluster {
+    nodes: Vec<RabbitMq>,
+}
+
+impl RabbitMqCluster {
+    /// Starts them side by side and waits until each is there and the first sees all.
+    pub async fn start() -> Result<Self> {
+        let home = Home::open().await?;
+        let mut settings: Vec<String> =
+            (1..).zip(NAMES).map(|(n, name)| format!("cluster_formation.classic_config.nodes.{n} = {name}@localhost")).collect();
+        settings.push("cluster_formation.peer_discovery_backend = classic_config".into());
+        settings.push("cluster_partition_handling = pause_minority".into());
+        settings.push("net_ticktime = 8".into());
+        let nodes = NAMES.into_iter().map(|name| RabbitMq::begin(&home, name, &settings)).collect::<Result<_>>()?;
+        let cluster = Self { nodes };
+        for node in &cluster.nodes {
+            node.ready().await?;
+        }
+        cluster.ready().await?;
+        Ok(cluster)
+    }
+
+    /// `amqp://t:t@127.0.0.1:PORT` of each node.
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(RabbitMq::url).collect()
+    }
+
+    /// A node by its place in [`RabbitMqCluster::urls`].
+    pub fn node(&self, index: usize) -> Result<&RabbitMq> {
+        self.nodes.get(index).with_context(|| format!("the cluster has no node {index}"))
+    }
+
+    /// Waits until every node sees all three running.
+    pub async fn ready(&self) -> Result<()> {
+        for node in &self.nodes {
+            let port = node.management_port();
+            wait::until("the cluster", READY, || async move {
+                let nodes = http::call(port, "GET", "/api/nodes?columns=name,running".into(), String::new()).await?;
+                if nodes.matches(r#""running":true"#).count() == NAMES.len() { Ok(()) } else { bail!("{nodes}") }
+            })
+            .await
+            .with_context(|| node.log_tail())?;
+        }
+        Ok(())
+    }
+}
