@@ -1,10 +1,10 @@
 //! The cursor over a query that the server keeps open, page by page.
 
 use super::{
-    conn::Prepared,
     decode::Reader,
     gate::Statement,
     pool::{Lease, Tasks},
+    run::Prepared,
 };
 use crate::database::{
     paging::{PagePlan, closed},
