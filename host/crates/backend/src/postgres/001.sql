@@ -162,3 +162,14 @@ BEGIN
     END LOOP;
     UPDATE plinth.audit_end SET next = free;
 END $$;
+
+-- Plugins' roles get nothing from what every role may do. Where this role may
+-- not say so, the operator has been asked for a database of its own.
+DO $$ BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+EXCEPTION WHEN insufficient_privilege THEN NULL;
+END $$;
+DO $$ BEGIN
+    REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+EXCEPTION WHEN insufficient_privilege OR invalid_schema_name THEN NULL;
+END $$;

@@ -7,6 +7,7 @@ use sqlx::{Connection, PgConnection};
 /// Where a test's host keeps its state.
 pub(crate) struct Fresh {
     url: String,
+    superuser: String,
     /// Dropped with this; `None` on a server of the test's own.
     _database: Option<Database>,
 }
@@ -14,11 +15,18 @@ pub(crate) struct Fresh {
 impl Fresh {
     pub(crate) async fn new() -> Self {
         let database = shared::postgres_database().await.unwrap();
-        Self { url: database.url(), _database: Some(database) }
+        Self { url: database.url(), superuser: database.url(), _database: Some(database) }
     }
 
     pub(crate) fn on(server: &plinth_services::Postgres) -> Self {
-        Self { url: format!("{}/postgres", server.url()), _database: None }
+        let url = format!("{}/postgres", server.url());
+        Self { superuser: url.clone(), url, _database: None }
+    }
+
+    /// The same, for a host that logs in as another role.
+    pub(crate) fn of(mut self, role: &str) -> Self {
+        self.url = self.url.replace("//postgres@", &format!("//{role}@"));
+        self
     }
 
     pub(crate) fn url(&self) -> String {
@@ -35,6 +43,6 @@ impl Fresh {
 
     /// As the superuser, to look behind the host's back.
     pub(crate) async fn admin(&self) -> PgConnection {
-        PgConnection::connect(&self.url()).await.unwrap()
+        PgConnection::connect(&self.superuser).await.unwrap()
     }
 }

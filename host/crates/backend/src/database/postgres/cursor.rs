@@ -5,6 +5,7 @@ use super::{
     decode::Reader,
     gate::Statement,
     pool::{Lease, Tasks},
+    run::Prepared,
 };
 use crate::database::{
     paging::{PagePlan, closed},

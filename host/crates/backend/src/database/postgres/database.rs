@@ -1,10 +1,11 @@
 //! One database: a schema, read and written through the roles that have a right to.
 
 use super::{
-    conn::{Conn, statement_timeout},
+    conn::Conn,
     cursor::PortalCursor,
     gate::{Statement, Verb},
     pool::{Lease, Pool, Tasks},
+    run::statement_timeout,
     transaction::PostgresTransaction,
 };
 use crate::database::{

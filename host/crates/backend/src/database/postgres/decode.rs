@@ -117,7 +117,8 @@ impl Reader {
 }
 
 fn decode(bytes: &[u8], source: &Source) -> Result<Value> {
-    if matches!(source.shape, Shape::Unknown) {
+    let unknown = |shape: &Shape| matches!(shape, Shape::Unknown);
+    if unknown(&source.shape) || matches!(&source.shape, Shape::Array(element) if unknown(&element.shape)) {
         let why = format!("a value of type {} cannot be read: ask for it as text, with `::text`", source.name);
         return Err(Error::new(ErrorKind::WrongType, "database.query", why));
     }

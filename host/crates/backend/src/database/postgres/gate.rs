@@ -27,6 +27,7 @@ pub(super) struct Statement {
     verb: Verb,
     parameters: usize,
     explains: bool,
+    questions: bool,
 }
 
 /// Functions that reach beyond the caller's own rows: settings, other sessions,
@@ -83,7 +84,9 @@ impl Statement {
         match scan.verb {
             // `select` alone is a statement to PostgreSQL, and a slip of whoever wrote it.
             Some(_) if scan.tokens < 2 => Err(invalid("the statement is not finished")),
-            Some(verb) => Ok(Self { text: text.into(), verb, parameters: scan.parameters, explains: scan.explains }),
+            Some(verb) => {
+                Ok(Self { text: text.into(), verb, parameters: scan.parameters, explains: scan.explains, questions: scan.questions })
+            }
             None => Err(invalid("there is no statement")),
         }
     }
@@ -110,6 +113,9 @@ impl Statement {
     pub(super) fn check_params(&self, params: &[Value]) -> Result<()> {
         if params.len() == self.parameters {
             return Ok(());
+        }
+        if self.questions && self.parameters == 0 {
+            return Err(invalid("placeholders are $1, $2 and so on"));
         }
         let why = format!("the statement has {} parameters, {} were given", self.parameters, params.len());
         Err(refuse(ErrorKind::InvalidInput, why))
@@ -153,6 +159,7 @@ struct Scan {
     /// A change may hide in what begins with `with`.
     with: bool,
     explains: bool,
+    questions: bool,
     tokens: usize,
 }
 
@@ -170,6 +177,7 @@ impl Scan {
             Token::Parameter(number) => self.parameters = self.parameters.max(number),
             Token::Word(word) => return self.word(&word),
             Token::Name(name) => return self.check_name(&name),
+            Token::Question => self.questions = true,
             Token::Text | Token::Other => {}
         }
         match self.place {

@@ -16,6 +16,8 @@ pub(super) enum Token<'a> {
     Semicolon,
     Open,
     Close,
+    /// An operator of JSON, or another database's placeholder.
+    Question,
     Other,
 }
 
@@ -161,6 +163,7 @@ impl<'a> Lexer<'a> {
             ';' => Token::Semicolon,
             '(' => Token::Open,
             ')' => Token::Close,
+            '?' => Token::Question,
             _ => Token::Other,
         })
     }

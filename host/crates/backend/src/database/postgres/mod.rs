@@ -11,13 +11,14 @@ mod numeric;
 mod outbox;
 mod pool;
 mod roles;
+mod run;
 mod time;
+mod timeouts;
 mod transaction;
 
 use super::outbox::Relay;
 use crate::postgres::Postgres;
 use async_trait::async_trait;
-use conn::{STATEMENTS_MAX, lock_timeout};
 use database::{PostgresDatabase, Store};
 use outbox::PostgresOutbox;
 use plinth_capability::{
@@ -29,6 +30,7 @@ use plinth_capability::{
 };
 use pool::{House, Pool, Tasks};
 use roles::Home;
+use run::STATEMENTS_MAX;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use std::{
@@ -36,6 +38,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
+use timeouts::lock_timeout;
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore},

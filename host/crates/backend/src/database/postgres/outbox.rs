@@ -144,7 +144,7 @@ async fn claim_and_read(conn: &mut PgConnection, skip: &[String], most: i64) -> 
         return Ok(Vec::new());
     }
     // Lanes in turn from anywhere, so that one of many is not always last.
-    let claim = "SELECT lane FROM (SELECT lane FROM unnest($1::text[]) AS l(lane) ORDER BY random() LIMIT $3) AS some
+    let claim = "SELECT lane FROM (SELECT lane FROM unnest($1::text[]) AS l(lane) ORDER BY random() LIMIT $3) AS picked
         WHERE pg_try_advisory_lock($2, hashtext(lane))";
     let claimed: Vec<String> = sqlx::query_scalar(claim).bind(&lanes).bind(LANE_LOCK).bind(LANES_MAX).fetch_all(&mut *conn).await?;
     // A statement of its own: it sees what the relay before had settled when it let go.

@@ -14,8 +14,7 @@ use plinth_capability::{
     database::{Column, Execution, QueryLimits, RowSet, Value},
 };
 use sqlx::{
-    AssertSqlSafe, Column as _, ColumnOrigin, ConnectOptions, Either, Executor, SqlSafeStr, SqlStr, Sqlite, SqliteConnection,
-    Statement as _,
+    AssertSqlSafe, Column as _, ColumnOrigin, Either, Executor, SqlSafeStr, SqlStr, Sqlite, SqliteConnection, Statement as _,
     sqlite::{SqliteArguments, SqliteColumn, SqliteConnectOptions, SqliteRow},
 };
 use std::{collections::HashMap, ffi::CString, sync::Arc, time::Duration};

@@ -24,15 +24,15 @@ async fn a_connection_that_is_killed_is_a_typed_error_and_the_next_call_works() 
     let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename like 'plinth\\_%\\_rw' and datname = current_database()";
     let mut admin = fixture.fresh.admin().await;
     // In the middle of a statement.
-    let busy = tokio::spawn({
-        let db = Arc::clone(&db);
-        async move { db.query("select pg_sleep(20)", vec![], QueryLimits { statement_timeout_ms: 20_000, ..limits() }).await }
-    });
+    let mut busy = JoinSet::new();
+    let asked = Arc::clone(&db);
+    let patient = QueryLimits { statement_timeout_ms: 20_000, ..limits() };
+    busy.spawn(async move { asked.query("select pg_sleep(20)", vec![], patient).await });
     let running = "select count(*) from pg_stat_activity where query = 'select pg_sleep(20)' and state = 'active'";
     eventually("it runs", async || sqlx::query_scalar::<_, i64>(running).fetch_one(&mut fixture.fresh.admin().await).await.unwrap() > 0)
         .await;
     sqlx::query(kill).execute(&mut admin).await.unwrap();
-    assert_eq!(busy.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(busy.join_next().await.unwrap().unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
     ask(&db, "select 1").await;
     // In the middle of a transaction.
     let mut transaction = db.begin(TransactionOptions::default(), limits()).await.unwrap();

@@ -75,6 +75,36 @@ async fn a_plugins_role_reaches_nothing_but_its_schema() {
     }
 }
 
+/// As the manual says to prepare it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_no_superuser_has_rights_enough() {
+    let fresh = crate::postgres::Fresh::new().await;
+    let (role, database) = (format!("owner_{}", uuid::Uuid::new_v4().simple()), fresh.url().rsplit('/').next().unwrap().to_owned());
+    let mut admin = fresh.admin().await;
+    for sql in [format!("create role {role} login createrole"), format!("alter database {database} owner to {role}")] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
+    }
+    let fixture = super::postgres::fixture_on(fresh.of(&role)).await;
+    let db = open(&*fixture.databases, "shared/one").await;
+    run(&db, "create table t (a bigint)").await;
+    // What is dropped is cancelled, which is a right too.
+    let cut = tokio::time::timeout(Duration::from_millis(50), db.query("select pg_sleep(60), 'cut'", vec![], limits())).await;
+    assert!(cut.is_err());
+    let running = "select count(*) from pg_stat_activity where query like '%''cut''%' and state = 'active' and pid <> pg_backend_pid()";
+    let count = async || sqlx::query_scalar::<_, i64>(running).fetch_one(&mut fixture.fresh.admin().await).await.unwrap();
+    let began = Instant::now();
+    eventually("it is cancelled", async || count().await == 0).await;
+    assert!(began.elapsed() < Duration::from_millis(1_500), "before its own timeout: {:?}", began.elapsed());
+    let reader = fixture.databases.open(&DatabaseName::new("shared/one").unwrap(), Access::ReadOnly).await.unwrap();
+    assert_eq!(ask(&reader, "select count(*) from t").await, [[Value::Integer(0)]]);
+    let mut transaction = db.begin(TransactionOptions::default(), limits()).await.unwrap();
+    let work = QueueName::new("work").unwrap();
+    fixture.queue.declare(&work, &QueueSpec::default()).await.unwrap();
+    transaction.outbox_publish(&Destination::Queue(work.clone()), message("m")).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(fixture.queue.consume(&work, 1, Duration::from_secs(10)).await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn what_is_left_in_a_session_is_not_the_next_callers() {
     let fixture = fixture().await;
