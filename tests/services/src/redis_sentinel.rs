@@ -88,8 +88,8 @@ impl Sentinel {
         let number = port.number();
         // A sentinel rewrites its file with what it learns, so that each has its own.
         let text = format!(
-            "port {number}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {master} 2\nsentinel down-after-milliseconds {MASTER} 2000\n\
-             sentinel failover-timeout {MASTER} 5000\nsentinel parallel-syncs {MASTER} 2\n"
+            "port {number}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
+             sentinel down-after-milliseconds {MASTER} 2000\nsentinel failover-timeout {MASTER} 5000\nsentinel parallel-syncs {MASTER} 2\n"
         );
         fs::write(dir.path().join("sentinel.conf"), text)?;
         let process = Process::start(Launch::new("redis-server", dir.path()).args(["sentinel.conf", "--sentinel"]))?;
