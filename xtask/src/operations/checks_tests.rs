@@ -24,7 +24,10 @@ fn example() -> Example {
                 "volumeMounts": [{ "mountPath": "/run/secrets" }],
             }],
         } } } },
-        { "kind": "Service", "metadata": { "name": "plinth" }, "spec": { "selector": {}, "ports": [{ "port": 80, "targetPort": "http" }] } },
+        { "kind": "Service", "metadata": { "name": "plinth" }, "spec": {
+            "selector": {},
+            "ports": [{ "port": 80, "targetPort": "http" }],
+        } },
         { "kind": "Service", "metadata": { "name": "redis" }, "spec": { "type": "ExternalName" } },
         { "kind": "Secret", "stringData": { "redis-password": "" } },
         { "kind": "NetworkPolicy", "spec": { "ingress": [{ "ports": [{ "port": 7300 }] }], "egress": [{ "ports": [{ "port": 6379 }] }] } },
