@@ -46,7 +46,7 @@ pub(super) async fn keep(mut soiled: Receiver<Arc<Bucket>>, link: Arc<Link>, pro
 }
 
 async fn account_all(link: &Link, programs: &Programs, bucket: &Bucket) -> Result<()> {
-    let dirty: Vec<_> = bucket.take_dirty().into_iter().collect();
+    let dirty = bucket.take_dirty();
     for (done, keys) in dirty.chunks(SLICE).enumerate() {
         if let Err(error) = account(link, programs, bucket, keys).await {
             for key in dirty.iter().skip(done * SLICE) {

@@ -7,7 +7,7 @@ use plinth_capability::{
     name::{BucketName, CacheKey, Tag},
 };
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     mem,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -31,7 +31,14 @@ pub(super) struct Bucket {
     pub(super) near: Option<Arc<Near>>,
     /// Keys written or removed since the books were brought up to date. A std
     /// mutex: held for one insertion, or to take the set.
-    dirty: Mutex<HashSet<CacheKey>>,
+    dirty: Mutex<Dirty>,
+}
+
+/// With the order of the last writes: what was written longest ago is evicted first.
+#[derive(Default)]
+struct Dirty {
+    keys: HashMap<CacheKey, u64>,
+    writes: u64,
 }
 
 impl Bucket {
@@ -55,15 +62,23 @@ impl Bucket {
     /// True if this key is the first that waits.
     pub(super) fn soil(&self, key: &CacheKey) -> bool {
         let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = dirty.is_empty();
-        if dirty.len() < DIRTY_MAX && !dirty.contains(key) {
-            dirty.insert(key.clone());
+        let first = dirty.keys.is_empty();
+        dirty.writes += 1;
+        let now = dirty.writes;
+        if let Some(written) = dirty.keys.get_mut(key) {
+            *written = now;
+        } else if dirty.keys.len() < DIRTY_MAX {
+            dirty.keys.insert(key.clone(), now);
         }
         first
     }
 
-    pub(super) fn take_dirty(&self) -> HashSet<CacheKey> {
-        mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Oldest first.
+    pub(super) fn take_dirty(&self) -> Vec<CacheKey> {
+        let keys = mem::take(&mut self.dirty.lock().unwrap_or_else(PoisonError::into_inner).keys);
+        let mut keys: Vec<_> = keys.into_iter().collect();
+        keys.sort_unstable_by_key(|(_, written)| *written);
+        keys.into_iter().map(|(key, _)| key).collect()
     }
 
     /// Refuses what is too large, without writing.

@@ -5,7 +5,7 @@
 //! one `GET` reads value and version, one `SET` writes them, and an entry that
 //! is overwritten has lost its tags whatever their indexes say.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use plinth_capability::{
     Error, ErrorKind, Result,
     cache::{Entry, Version},
@@ -45,13 +45,12 @@ impl Stamps {
 
 /// In hexadecimal, as guests see it.
 pub(super) fn version(stamp: &[u8]) -> Version {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-    let mut text = String::with_capacity(VERSION * 2);
-    for byte in stamp {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 15));
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    let mut text = [b'0'; VERSION * 2];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(stamp) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
-    Version(text)
+    Version(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// `None` for what no write ever returned.
@@ -63,10 +62,13 @@ pub(super) fn stamp(version: &Version) -> Option<Stamp> {
 }
 
 pub(super) fn decode(operation: &'static str, stored: Vec<u8>) -> Result<Entry> {
-    let stored = Bytes::from(stored);
-    parts(&stored)
-        .map(|(stamp, value)| Entry { value: stored.slice(value..), version: version(stamp) })
-        .ok_or_else(|| Error::new(ErrorKind::WrongType, operation, "what is stored was not written by this cache"))
+    let Some((version, at)) = parts(&stored).map(|(stamp, at)| (version(stamp), at)) else {
+        return Err(Error::new(ErrorKind::WrongType, operation, "what is stored was not written by this cache"));
+    };
+    let mut value = Bytes::from(stored);
+    // Not a slice of it: that would begin to count references.
+    value.advance(at);
+    Ok(Entry { value, version })
 }
 
 /// The version and where the value begins.

@@ -63,7 +63,14 @@ impl RedisCache {
             cmd.arg(Key(&bucket.entries, key.as_str()));
         }
         match self.link.query(GET_MANY, &cmd).await? {
-            Value::Array(values) if values.len() == keys.len() => values.into_iter().map(|value| found(GET_MANY, value)).collect(),
+            Value::Array(values) if values.len() == keys.len() => {
+                // Not collected: that would grow the vector as it goes, since any of them may be an error.
+                let mut entries = Vec::with_capacity(keys.len());
+                for value in values {
+                    entries.push(found(GET_MANY, value)?);
+                }
+                Ok(entries)
+            }
             _ => Err(GET_MANY.fail(ErrorKind::Failed, "the cache answered with what was not asked")),
         }
     }

@@ -5,12 +5,30 @@ use plinth_capability::{
     conformance::cache::{Subject, small_limits},
     name::{BucketName, CacheKey},
 };
-use servers::Redis;
+use plinth_services::{Redis, RedisCluster, RedisOptions};
 use std::sync::Arc;
 
 mod faults;
+mod holding;
+mod limits;
 mod near;
-mod servers;
+mod sentinel;
+
+/// A private one: they cost milliseconds.
+pub(crate) async fn server() -> Redis {
+    Redis::start(RedisOptions::default()).await.unwrap()
+}
+
+/// What the server answers to one command of a client of its own.
+pub(crate) async fn ask(server: &Redis, words: &str) -> redis::Value {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut cmd = redis::Cmd::new();
+    words.split(' ').for_each(|word| {
+        cmd.arg(word);
+    });
+    cmd.query_async(&mut connection).await.unwrap()
+}
 
 pub(crate) fn bucket(name: &str) -> BucketName {
     BucketName::new(name).unwrap()
@@ -42,7 +60,7 @@ mod single {
     use super::*;
 
     plinth_capability::cache_suite!(async {
-        let server = Redis::start(&[]);
+        let server = server().await;
         let made = subject(config(vec![server.url()])).await;
         held(server, made)
     });
@@ -52,7 +70,7 @@ mod nearby {
     use super::*;
 
     plinth_capability::cache_suite!(async {
-        let server = Redis::start(&[]);
+        let server = server().await;
         let near = ["test/roomy", "test/other", "test/small"].map(|name| (bucket(name), NearConfig::default()));
         let made = subject(RedisCacheConfig { near: near.into(), ..config(vec![server.url()]) }).await;
         held(server, made)
@@ -61,10 +79,9 @@ mod nearby {
 
 mod cluster {
     use super::*;
-    use servers::RedisCluster;
 
     plinth_capability::cache_suite!(async {
-        let servers = RedisCluster::start();
+        let servers = RedisCluster::start().await.unwrap();
         let made = subject(RedisCacheConfig { mode: RedisMode::Cluster, ..config(servers.urls()) }).await;
         held(servers, made)
     });
@@ -74,5 +91,3 @@ mod cluster {
 fn held<S: Send + Sync + 'static>(servers: S, made: Subject) -> Subject {
     Subject { cache: Arc::new(holding::Holding { inner: made.cache, _servers: servers }), ..made }
 }
-
-mod holding;

@@ -1,6 +1,6 @@
 //! What is promised when Redis is away, slow, forbids, or is set up wrongly.
 
-use super::{bucket, config, key, servers::Redis, subject};
+use super::{ask, bucket, config, key, server, subject};
 use bytes::Bytes;
 use plinth_backend::cache::{RedisCache, RedisCacheConfig, RedisMode, RedisUrl};
 use plinth_capability::{
@@ -9,10 +9,8 @@ use plinth_capability::{
     conformance::eventually,
     name::Tag,
 };
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use plinth_services::{Redis, RedisOptions};
+use std::time::{Duration, Instant};
 
 async fn put(cache: &dyn Cache, name: &str, write: Write) -> Result<WriteOutcome, ErrorKind> {
     cache.set(&bucket("test/roomy"), &key(name), Bytes::from("value"), write).await.map_err(|error| error.kind())
@@ -28,16 +26,16 @@ fn tagged() -> Write {
 
 #[tokio::test]
 async fn a_killed_server_is_found_again() {
-    let mut server = Redis::start(&[]);
+    let server = server().await;
     let s = subject(config(vec![server.url()])).await;
     put(&*s.cache, "a", tagged()).await.unwrap();
-    server.kill();
+    server.kill().await.unwrap();
     assert_eq!(read(&*s.cache, "a").await, Err(ErrorKind::Unavailable));
     let began = Instant::now();
     assert_eq!(put(&*s.cache, "a", tagged()).await, Err(ErrorKind::Unavailable));
     assert!(began.elapsed() < Duration::from_secs(1), "refused at once, not after the time-out");
     assert_eq!(s.cache.health().await.unwrap_err().kind(), ErrorKind::Unavailable);
-    server.restart();
+    server.restart().await.unwrap();
     eventually("the cache is back", async || s.cache.health().await.is_ok()).await;
     assert_eq!(read(&*s.cache, "a").await, Ok(false), "it lived in the memory of the server");
     put(&*s.cache, "a", tagged()).await.expect("a script that the new server does not know");
@@ -46,20 +44,20 @@ async fn a_killed_server_is_found_again() {
 
 #[tokio::test]
 async fn a_server_that_was_away_from_the_start_is_found() {
-    let mut server = Redis::start(&[]);
-    server.kill();
+    let server = server().await;
+    server.kill().await.unwrap();
     let s = subject(config(vec![server.url()])).await;
     assert_eq!(read(&*s.cache, "a").await, Err(ErrorKind::Unavailable));
-    server.restart();
+    server.restart().await.unwrap();
     eventually("the cache is there", async || read(&*s.cache, "a").await == Ok(false)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_server_costs_the_response_timeout() {
-    let server = Redis::start(&[]);
+    let server = server().await;
     let s = subject(RedisCacheConfig { response_timeout_ms: 300, ..config(vec![server.url()]) }).await;
     put(&*s.cache, "a", Write::always(None)).await.unwrap();
-    server.pause();
+    server.pause().unwrap();
     let began = Instant::now();
     let counter = key("n");
     let absent = Write { condition: Condition::IfAbsent, ..Write::always(None) };
@@ -75,20 +73,20 @@ async fn a_paused_server_costs_the_response_timeout() {
     assert_eq!(third, Err(ErrorKind::OutcomeUnknown));
     assert_eq!(fourth.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
     assert!(waited < Duration::from_secs(3), "{waited:?}");
-    server.resume();
+    server.resume().unwrap();
     eventually("the cache is back", async || read(&*s.cache, "a").await == Ok(true)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_at_once_are_bounded() {
-    let server = Redis::start(&[]);
+    let server = server().await;
     let s = subject(RedisCacheConfig { in_flight: 1, response_timeout_ms: 400, ..config(vec![server.url()]) }).await;
-    server.pause();
+    server.pause().unwrap();
     let (first, second, third) = tokio::join!(read(&*s.cache, "a"), read(&*s.cache, "a"), read(&*s.cache, "a"));
     let kinds = [first, second, third];
     assert!(kinds.contains(&Err(ErrorKind::Timeout)), "{kinds:?}");
     assert!(kinds.contains(&Err(ErrorKind::Unavailable)), "{kinds:?}");
-    server.resume();
+    server.resume().unwrap();
     eventually("all are served, one after another", async || {
         let (first, second) = tokio::join!(read(&*s.cache, "a"), read(&*s.cache, "a"));
         first.is_ok() && second.is_ok()
@@ -98,10 +96,10 @@ async fn calls_at_once_are_bounded() {
 
 #[tokio::test]
 async fn what_the_user_may_not_is_denied() {
-    let server = Redis::start(&[]);
+    let server = server().await;
     let made = config(vec![server.url().replace("://", "://reader:canary@")]);
     let rule = format!("ACL SETUSER reader on >canary resetchannels ~*{}* +@read +@connection", &made.key_prefix[5..]);
-    assert!(server.ask(&rule).starts_with("+OK"));
+    assert_eq!(ask(&server, &rule).await, redis::Value::Okay);
     assert!(!format!("{made:?}").contains("canary"));
     assert!(!serde_json::to_string(&made).unwrap().contains("canary"));
     let s = subject(made).await;
@@ -117,25 +115,11 @@ async fn what_the_user_may_not_is_denied() {
 
 #[tokio::test]
 async fn the_servers_certificate_is_checked() {
+    let server = Redis::start(RedisOptions { tls: true, ..RedisOptions::default() }).await.unwrap();
+    let (url, authority) = server.tls_url().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let [ca, ca_key, cert, private, request, names] =
-        ["ca.pem", "ca.key", "cert.pem", "key.pem", "request.pem", "names"].map(|name| folder.path().join(name));
-    let openssl = |first: &str, rest: &[&std::path::Path]| {
-        let made = Command::new("openssl").args(first.split(' ')).args(rest).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    };
-    std::fs::write(&names, "subjectAltName=IP:127.0.0.1").unwrap();
-    let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!("req -x509 {new_key} -days 2 -subj /CN=authority -keyout"), &[&ca_key, "-out".as_ref(), &ca]);
-    openssl(&format!("req -new {new_key} -subj /CN=server -keyout"), &[&private, "-out".as_ref(), &request]);
-    openssl(
-        "x509 -req -days 2 -CAcreateserial -in",
-        &[&request, "-CA".as_ref(), &ca, "-CAkey".as_ref(), &ca_key, "-extfile".as_ref(), &names, "-out".as_ref(), &cert],
-    );
-    let (cert_text, private) = (cert.to_str().unwrap(), private.to_str().unwrap());
-    let args = ["--port", "0", "--tls-port", "PORT", "--tls-auth-clients", "no", "--tls-cert-file", cert_text, "--tls-key-file", private];
-    let server = Redis::start(&args);
-    let url = format!("rediss://127.0.0.1:{}", server.port());
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority).unwrap();
     let s = subject(RedisCacheConfig { ca_file: Some(ca), ..config(vec![url.clone()]) }).await;
     s.cache.health().await.unwrap();
     put(&*s.cache, "a", tagged()).await.unwrap();

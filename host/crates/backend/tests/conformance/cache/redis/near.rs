@@ -1,13 +1,14 @@
 //! How old a read from the near cache can be, and what it costs Redis.
 
-use super::{bucket, config, key, servers::Redis, subject};
+use super::{ask, bucket, config, key, server, subject};
 use bytes::Bytes;
-use plinth_backend::cache::{NearConfig, RedisCacheConfig};
+use plinth_backend::cache::{NearConfig, RedisCacheConfig, RedisUrl};
 use plinth_capability::{
     ErrorKind,
     cache::Write,
     conformance::{cache::Subject, eventually},
 };
+use plinth_services::{Fault, FaultProxy, Redis};
 use std::time::{Duration, Instant};
 
 /// One with a near cache, one without, over the same keys.
@@ -26,21 +27,21 @@ async fn read(s: &Subject) -> Result<Option<String>, ErrorKind> {
     Ok(entry.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap()))
 }
 
-fn gets(server: &Redis) -> u64 {
-    let stats = server.ask("INFO commandstats");
+async fn gets(server: &Redis) -> u64 {
+    let stats: String = redis::from_redis_value(ask(server, "INFO commandstats").await).unwrap();
     let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls="));
     calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_near_costs_redis_nothing_and_others_writes_are_seen() {
-    let server = Redis::start(&[]);
+    let server = server().await;
     let (near, other) = pair(&server, 60_000).await;
     put(&near, "0").await;
     eventually("it is kept nearby", async || {
-        let before = gets(&server);
+        let before = gets(&server).await;
         assert_eq!(read(&near).await, Ok(Some("0".to_owned())));
-        gets(&server) == before
+        gets(&server).await == before
     })
     .await;
     for round in 1..50 {
@@ -52,18 +53,18 @@ async fn what_is_near_costs_redis_nothing_and_others_writes_are_seen() {
         put(&near, &own).await;
         assert_eq!(read(&near).await, Ok(Some(own)), "an own write is read at once");
     }
-    server.ask("FLUSHALL");
+    ask(&server, "FLUSHALL").await;
     eventually("a flush is seen", async || read(&near).await == Ok(None)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_read_nearby_when_invalidations_are_cut_off() {
-    let server = Redis::start(&[]);
+    let server = server().await;
     let (near, other) = pair(&server, 60_000).await;
     put(&near, "old").await;
     read(&near).await.unwrap();
     for round in 0..10 {
-        server.ask("CLIENT KILL TYPE normal SKIPME yes");
+        ask(&server, "CLIENT KILL TYPE normal SKIPME yes").await;
         let value = format!("new {round}");
         eventually("the other is back", async || other.cache.health().await.is_ok()).await;
         put(&other, &value).await;
@@ -72,23 +73,31 @@ async fn nothing_is_read_nearby_when_invalidations_are_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_server_does_not_make_reads_older_than_the_bound() {
-    let server = Redis::start(&[]);
-    let (near, _) = pair(&server, 700).await;
-    put(&near, "old").await;
+async fn lost_invalidations_do_not_make_reads_older_than_the_bound() {
+    let server = server().await;
+    let proxy = FaultProxy::start(([127, 0, 0, 1], server.port()).into(), 7).await.unwrap();
+    let bound = Duration::from_millis(700);
+    let plain = RedisCacheConfig { response_timeout_ms: 500, ..config(vec![server.url()]) };
+    let other = subject(plain.clone()).await;
+    let through = vec![RedisUrl::new(format!("redis://{}", proxy.address()))];
+    let kept = [(bucket("test/roomy"), NearConfig { max_staleness_ms: 700, ..NearConfig::default() })].into();
+    let near = subject(RedisCacheConfig { urls: through, near: kept, ..plain }).await;
+    put(&other, "old").await;
     eventually("it is kept nearby", async || {
-        let before = gets(&server);
+        let before = gets(&server).await;
         read(&near).await.unwrap();
-        gets(&server) == before
+        gets(&server).await == before
     })
     .await;
-    let began = Instant::now();
-    server.pause();
+    proxy.set(Fault::BlackHole);
+    put(&other, "new").await;
+    let overwritten = Instant::now();
     while let Ok(value) = read(&near).await {
-        assert_eq!(value.as_deref(), Some("old"));
-        assert!(began.elapsed() < Duration::from_millis(800), "read from nearby after {:?}", began.elapsed());
+        assert_eq!(value.as_deref(), Some("old"), "nothing else can arrive");
+        let age = overwritten.elapsed();
+        assert!(age < bound + Duration::from_millis(100), "read from nearby after {age:?}");
         tokio::task::yield_now().await;
     }
-    server.resume();
-    eventually("it is back", async || read(&near).await.is_ok()).await;
+    proxy.set(Fault::Pass);
+    eventually("it reads what is there", async || read(&near).await == Ok(Some("new".to_owned()))).await;
 }
