@@ -163,7 +163,8 @@ async fn ended(connection: &Connection, events: impl Stream<Item = Event>) {
         pin_mut!(events);
         while let Some(event) = events.next().await {
             match event {
-                Event::Error(_) => return,
+                // The driver tells of the errors of single channels here too.
+                Event::Error(error) if !error.is_amqp_soft_error() => return,
                 Event::ConnectionBlocked(reason) => tracing::warn!(reason, "the broker blocks publishing"),
                 Event::ConnectionUnblocked => tracing::info!("the broker takes publishes again"),
                 _ => {}
