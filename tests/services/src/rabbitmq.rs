@@ -100,7 +100,8 @@ impl RabbitMq {
         self.ports.management.number()
     }
 
-    /// Ends it by SIGKILL, as a crash would. Killing it twice is no error.
+    /// Ends it by SIGKILL, as a crash would. Killing it twice is no error. See [`RabbitMq::settle`] for what
+    /// a crash forgets.
     pub async fn kill(&self) -> Result<()> {
         self.process.kill().await
     }
@@ -124,9 +125,7 @@ impl RabbitMq {
     /// Sets or clears the memory alarm, and waits until it is so. While it is set, connections that publish are blocked.
     pub async fn memory_alarm(&self, set: bool) -> Result<()> {
         let watermark: &[&str] = if set { &["0.00001"] } else { &["absolute", MEMORY] };
-        let dir = self.home.dir.path().join(self.name);
-        let control = environment(Launch::new(program("rabbitmqctl"), &dir), self.name, &self.ports, &self.home);
-        control.args(["-q", "set_vm_memory_high_watermark"]).args(watermark).run().await?;
+        self.control().args(["set_vm_memory_high_watermark"]).args(watermark).run().await?;
         let (port, wanted) = (self.management_port(), if set { 503 } else { 200 });
         wait::until("the memory alarm", ALARM, || async move {
             let asked = tokio::task::spawn_blocking(move || http::request(port, "GET", "/api/health/checks/local-alarms", "")).await?;
@@ -134,6 +133,18 @@ impl RabbitMq {
             if status == wanted { Ok(()) } else { bail!("the check of alarms says {status}: {body}") }
         })
         .await
+    }
+
+    /// Waits until what was declared so far is on disk. The broker keeps declarations, of durable queues
+    /// too, in memory for up to two seconds after it confirmed them; a kill in that time loses them.
+    pub async fn settle(&self) -> Result<()> {
+        let answer = self.control().args(["eval", "mnesia:sync_log()."]).run().await?;
+        if answer.trim() == "ok" { Ok(()) } else { bail!("the broker could not write its log: {answer}") }
+    }
+
+    fn control(&self) -> Launch {
+        let dir = self.home.dir.path().join(self.name);
+        environment(Launch::new(program("rabbitmqctl"), &dir), self.name, &self.ports, &self.home).args(["-q"])
     }
 
     pub(crate) fn log_tail(&self) -> String {

@@ -25,6 +25,8 @@ pub(super) enum Direction {
 struct Piece {
     due: Instant,
     bytes: Vec<u8>,
+    /// Nothing comes behind it, by order of the fault.
+    last: bool,
 }
 
 /// Carries until the sender has said all. Everything else is an error that ends the connection.
@@ -113,13 +115,13 @@ impl Feeder {
         let left = usize::try_from(limit.saturating_sub(before)).unwrap_or(usize::MAX);
         let passing = bytes.get(..left).unwrap_or(bytes);
         self.counted = (change, before + passing.len() as u64);
-        self.send(Instant::now(), passing.to_vec()).await?;
-        if bytes.len() < left {
-            return Ok(());
+        let last = bytes.len() >= left;
+        self.push(Instant::now(), passing.to_vec(), last).await?;
+        if last {
+            // The other end closes when it has written the last piece; to return here would cut it off.
+            self.pieces.closed().await;
         }
-        // All who could take a piece have none left when the channel is empty again.
-        let _ = self.pieces.reserve_many(ON_THE_WAY).await;
-        Err(End::Close)
+        Ok(())
     }
 
     async fn trickle(&mut self, bytes_per_s: u64, bytes: &[u8]) -> Result<(), End> {
@@ -146,8 +148,12 @@ impl Feeder {
     }
 
     async fn send(&mut self, due: Instant, bytes: Vec<u8>) -> Result<(), End> {
+        self.push(due, bytes, false).await
+    }
+
+    async fn push(&mut self, due: Instant, bytes: Vec<u8>, last: bool) -> Result<(), End> {
         self.last_due = self.last_due.max(due);
-        self.pieces.send(Piece { due: self.last_due, bytes }).await.map_err(|_| End::Reset)
+        self.pieces.send(Piece { due: self.last_due, bytes, last }).await.map_err(|_| End::Reset)
     }
 }
 
@@ -156,6 +162,9 @@ async fn deliver(mut to: WriteHalf<'_>, mut arriving: mpsc::Receiver<Piece>, mut
         tokio::time::sleep_until(piece.due).await;
         state.wait_for(|state| state.fault != Fault::BlackHole).await.map_err(|_| End::Reset)?;
         to.write_all(&piece.bytes).await.map_err(|_| End::Reset)?;
+        if piece.last {
+            return Err(End::Close);
+        }
         // Pieces written without a pause would reach the reader as one.
         tokio::task::yield_now().await;
     }

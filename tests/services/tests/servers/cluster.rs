@@ -5,7 +5,7 @@ use lapin::{
     options::QueueDeclareOptions,
     types::{AMQPValue, FieldTable},
 };
-use plinth_services::{RabbitMqCluster, RedisCluster, RedisSentinel};
+use plinth_services::{RabbitMqCluster, Redis, RedisCluster, RedisSentinel};
 use redis::{AsyncCommands, Client, cluster::ClusterClient};
 
 #[tokio::test]
@@ -52,7 +52,12 @@ async fn sentinels_find_another_master() {
         connection.set::<_, _, ()>("k", "w").await
     })
     .await;
-    assert_ne!(group.master().await.unwrap().url(), killed.url());
+    // Each sentinel hears of it in its own time.
+    eventually("the first sentinel knows", async || match group.master().await {
+        Ok(master) if master.url() != killed.url() => Ok(()),
+        other => Err(other.map(Redis::url)),
+    })
+    .await;
 
     killed.restart().await.unwrap();
     let mut back = Client::open(killed.url()).unwrap().get_multiplexed_async_connection().await.unwrap();

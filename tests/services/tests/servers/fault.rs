@@ -1,51 +1,15 @@
 //! The proxy in front of a server that sends everything back.
 
-use super::{PATIENCE, SILENCE};
+use super::{PATIENCE, SILENCE, echo::Echo};
 use plinth_services::{Fault, FaultProxy};
-use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+use std::{io::ErrorKind, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
-    task::JoinSet,
     time::{Instant, timeout},
 };
 
 const SEED: u64 = 20_260;
-
-/// Sends back what it gets, and says when a connection of it has ended and how much came by it.
-struct Echo {
-    address: SocketAddr,
-    ended: mpsc::Receiver<usize>,
-    _tasks: JoinSet<()>,
-}
-
-impl Echo {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (tell, ended) = mpsc::channel(16);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(echo(stream, tell.clone()));
-            }
-        });
-        Self { address, ended, _tasks: tasks }
-    }
-}
-
-async fn echo(mut stream: TcpStream, tell: mpsc::Sender<usize>) {
-    let (mut buffer, mut total) = (vec![0; 4096], 0);
-    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-        total += read;
-        if stream.write_all(&buffer[..read]).await.is_err() {
-            break;
-        }
-    }
-    tell.send(total).await.unwrap();
-}
 
 async fn through(fault: Fault) -> (Echo, FaultProxy, TcpStream) {
     let echo = Echo::start().await;

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod echo;
+#[cfg(test)]
 mod fault;
 #[cfg(test)]
 mod postgres;

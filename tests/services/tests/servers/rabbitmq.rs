@@ -41,6 +41,7 @@ async fn a_confirmed_message_survives_a_kill_and_the_address_stays() {
     let (_connection, channel) = connect(&url).await.unwrap();
     declare(&channel, "q").await;
     publish(&channel, "q", b"kept").await.unwrap();
+    broker.settle().await.unwrap();
 
     broker.kill().await.unwrap();
     connect(&url).await.expect_err("nobody listens");

@@ -2,8 +2,10 @@
 
 use super::eventually;
 use std::{
+    fs,
     io::{BufRead, BufReader},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
 };
 
@@ -34,7 +36,10 @@ async fn the_command_has_servers_its_exit_code_is_passed_on_and_they_end_with_it
 #[tokio::test]
 async fn servers_die_with_one_who_could_not_clean_up() {
     // The command ends by itself when its standard input does.
-    let mut child = up(&format!("{PRINT}; read end")).stdin(Stdio::piped()).spawn().unwrap();
+    // What is killed leaves its folders behind; these go with ours, which the user of PostgreSQL has to pass.
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut child = up(&format!("{PRINT}; read end")).env("TMPDIR", dir.path()).stdin(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let addresses = addresses(&line);
