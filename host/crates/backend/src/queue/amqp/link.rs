@@ -22,7 +22,7 @@ use tokio_util::{
 };
 
 const BACKOFF_LEAST: Duration = Duration::from_millis(100);
-const BACKOFF_MOST: Duration = Duration::from_secs(10);
+const BACKOFF_MOST: Duration = Duration::from_secs(2);
 /// The net below the driver's events: how often its state is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a farewell may take.

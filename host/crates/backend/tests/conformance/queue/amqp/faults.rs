@@ -45,7 +45,7 @@ async fn what_a_killed_broker_forgot_is_declared_again() {
         assert!(began.elapsed() < Duration::from_secs(60), "never usable again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(deliver_all(&*opened.queue, &work).await.contains_key("after"));
+    assert!(deliver_all(&*opened.queue, &work, 1).await.contains_key("after"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,7 +59,7 @@ async fn a_paused_broker_leaves_an_outcome_unknown() {
     assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
     broker.resume().unwrap();
     insist(&*opened.queue, &work, "during").await;
-    assert_eq!(deliver_all(&*opened.queue, &work).await, once(&["before", "during"]));
+    assert_eq!(deliver_all(&*opened.queue, &work, 2).await, once(&["before", "during"]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,7 +73,7 @@ async fn a_lost_confirmation_is_an_unknown_outcome_and_the_repeat_is_dropped() {
     line.set(Fault::Pass);
     assert!(insist(&*opened.queue, &work, "stored").await > 0);
     assert_eq!(opened.queue.depth(&work).await.unwrap().ready, 3, "it was stored although its confirmation was lost");
-    assert_eq!(deliver_all(&*opened.queue, &work).await, once(&["before", "stored"]));
+    assert_eq!(deliver_all(&*opened.queue, &work, 2).await, once(&["before", "stored"]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,7 +122,7 @@ async fn a_memory_alarm_stops_publishes_and_not_acks() {
     assert_eq!(opened.queue.depth(&work).await.unwrap().in_flight, 0);
     broker.memory_alarm(false).await.unwrap();
     insist(&*opened.queue, &work, "during").await;
-    assert_eq!(deliver_all(&*opened.queue, &work).await, once(&["during"]));
+    assert_eq!(deliver_all(&*opened.queue, &work, 1).await, once(&["during"]));
 }
 
 /// A host starts without a broker, says so while it is away, and works when it comes.
@@ -140,6 +140,6 @@ async fn a_broker_may_come_later() {
         assert!(began.elapsed() < Duration::from_secs(30), "never usable");
     }
     publish(&*opened.queue, &work, "m").await.unwrap();
-    assert_eq!(deliver_all(&*opened.queue, &work).await, once(&["m"]));
+    assert_eq!(deliver_all(&*opened.queue, &work, 1).await, once(&["m"]));
     opened.queue.close().await;
 }

@@ -108,11 +108,12 @@ pub(super) async fn declared(config: AmqpConfig) -> (Opened, QueueName) {
     (opened, work)
 }
 
-/// Takes and acks until nothing more comes; how often each id was delivered.
-pub(super) async fn deliver_all(queue: &dyn Queue, from: &QueueName) -> HashMap<String, usize> {
+/// Takes and acks until so many ids were seen and nothing more comes; how often each was delivered.
+pub(super) async fn deliver_all(queue: &dyn Queue, from: &QueueName, count: usize) -> HashMap<String, usize> {
     let mut seen = HashMap::new();
     loop {
-        let deliveries = take(queue, from, 100, Duration::from_secs(3)).await;
+        let quiet = if seen.len() < count { Duration::from_secs(30) } else { Duration::from_secs(1) };
+        let deliveries = take(queue, from, 1, quiet).await;
         if deliveries.is_empty() {
             return seen;
         }
@@ -146,7 +147,7 @@ pub(super) async fn nothing_is_lost(opened: &Opened, work: &QueueName, count: us
     };
     let (troubled, ()) = tokio::join!(publishing, fault);
     assert!(troubled > 0, "no publish met the fault");
-    let seen = deliver_all(queue, work).await;
+    let seen = deliver_all(queue, work, count).await;
     let lost: BTreeSet<_> = (0..count).map(|n| format!("m{n}")).filter(|id| !seen.contains_key(id)).collect();
     assert_eq!(lost, BTreeSet::new());
     assert_eq!(seen.values().filter(|times| **times > 1).count(), 0, "repeats are dropped by the inbox");
