@@ -139,7 +139,7 @@ impl Core {
         Ok(())
     }
 
-    async fn catalog_exists(&self, live: &Arc<Live>, operation: &'static str) -> Result<bool> {
+    pub(super) async fn catalog_exists(&self, live: &Arc<Live>, operation: &'static str) -> Result<bool> {
         let channel = live.channel(operation, self.patience()).await?;
         let passive = ExchangeDeclareOptions { passive: true, durable: true, ..ExchangeDeclareOptions::default() };
         match channel.exchange_declare(self.names.changes().into(), lapin::ExchangeKind::Fanout, passive, FieldTable::default()).await {

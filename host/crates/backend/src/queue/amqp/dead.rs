@@ -21,7 +21,7 @@ use plinth_capability::{
     queue::{DeadLetterPage, Message, Selection},
 };
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -48,7 +48,8 @@ struct Reading {
     total: u64,
     left: u64,
     unread: VecDeque<(Copy, BasicGetMessage)>,
-    last_tag: Option<u64>,
+    /// What goes back in the end.
+    unacked: BTreeSet<u64>,
     lock: Lock,
     _turn: OwnedMutexGuard<()>,
 }
@@ -61,7 +62,7 @@ impl Reading {
             let got = try_join_all(gets).await.map_err(broken(operation))?;
             self.left -= count;
             for mut message in got.into_iter().flatten() {
-                self.last_tag = self.last_tag.max(Some(message.delivery_tag));
+                self.unacked.insert(message.delivery_tag);
                 let data = std::mem::take(&mut message.delivery.data);
                 let mut copy = Copy::read(&message.properties, data, &self.queue);
                 if copy.death.is_none() {
@@ -83,9 +84,16 @@ impl Reading {
         Death { reason: reason.to_owned(), died_ms: at.saturating_mul(1_000) }
     }
 
+    async fn ack(&mut self, message: &BasicGetMessage, operation: &'static str) -> Result<()> {
+        message.ack(BasicAckOptions::default()).await.map_err(broken(operation))?;
+        self.unacked.remove(&message.delivery_tag);
+        Ok(())
+    }
+
     /// Puts back what was read and not acked, `gone` letters fewer than there were.
     async fn finish(self, gone: u64, operation: &'static str) -> Result<()> {
-        if let Some(tag) = self.last_tag {
+        if let Some(tag) = self.unacked.last().copied() {
+            // The broker refuses a tag that was acked, even for all up to it.
             let options = BasicNackOptions { requeue: true, multiple: true };
             self.channel.basic_nack(tag, options).await.map_err(broken(operation))?;
             let began = Instant::now();
@@ -112,8 +120,8 @@ impl Core {
         let name = self.names.dead(queue);
         let total = topology::count(&channel, &name).await.map_err(broken(operation))?;
         let lanes = entry.all_marks.iter().map(|mark| self.names.lane(queue, *mark)).collect();
-        let (unread, last_tag) = (VecDeque::new(), None);
-        let reading = Reading { channel, name, lanes, queue: queue.clone(), total, left: total, unread, last_tag, lock, _turn: turn };
+        let (unread, unacked) = (VecDeque::new(), BTreeSet::new());
+        let reading = Reading { channel, name, lanes, queue: queue.clone(), total, left: total, unread, unacked, lock, _turn: turn };
         Ok((entry, reading))
     }
 
@@ -151,7 +159,7 @@ impl Core {
         let mut purged = 0;
         while let Some((copy, message)) = reading.next(OPERATION).await? {
             if chosen(&copy) {
-                message.ack(BasicAckOptions::default()).await.map_err(broken(OPERATION))?;
+                reading.ack(&message, OPERATION).await?;
                 purged += 1;
             }
         }
@@ -181,7 +189,7 @@ impl Core {
             for (message, sent) in messages.into_iter().zip(sent) {
                 match sent.outcome(OPERATION) {
                     Ok(()) => {
-                        message.ack(BasicAckOptions::default()).await.map_err(broken(OPERATION))?;
+                        reading.ack(&message, OPERATION).await?;
                         replayed += 1;
                     }
                     Err(error) => refused = Some(error),

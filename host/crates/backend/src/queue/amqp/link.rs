@@ -22,7 +22,7 @@ use tokio_util::{
 };
 
 const BACKOFF_LEAST: Duration = Duration::from_millis(100);
-const BACKOFF_MOST: Duration = Duration::from_secs(10);
+const BACKOFF_MOST: Duration = Duration::from_secs(2);
 /// The net below the driver's events: how often its state is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a farewell may take.
@@ -169,7 +169,8 @@ async fn ended(connection: &Connection, events: impl Stream<Item = Event>) {
         pin_mut!(events);
         while let Some(event) = events.next().await {
             match event {
-                Event::Error(_) => return,
+                // The driver tells of the errors of single channels here too.
+                Event::Error(error) if !error.is_amqp_soft_error() => return,
                 Event::ConnectionBlocked(reason) => tracing::warn!(reason, "the broker blocks publishing"),
                 Event::ConnectionUnblocked => tracing::info!("the broker takes publishes again"),
                 _ => {}

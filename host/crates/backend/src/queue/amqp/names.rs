@@ -105,6 +105,11 @@ pub(super) fn word(queue: &QueueName, part: &str) -> String {
     format!("{};{part}", queue.as_str().replace('.', ":"))
 }
 
+/// Binding key by which what has waited comes to a lane or the dead letters.
+pub(super) fn delivery_binding(queue: &QueueName, part: &str) -> String {
+    format!("{}.#", word(queue, part))
+}
+
 /// Where a message that must wait goes first, and under which key: the word,
 /// then one word per level from the longest down, 1 for "wait here".
 pub(super) fn delay_route(names: &Names, word: &str, delay: Duration) -> (String, String) {

@@ -3,7 +3,7 @@
 
 use super::{
     error::broken,
-    names::{LEVELS, Mark, Names, level_binding, level_ms, topic_binding, word},
+    names::{LEVELS, Mark, Names, delivery_binding, level_binding, level_ms, topic_binding},
 };
 use futures::future::try_join_all;
 use lapin::{
@@ -80,12 +80,12 @@ pub(super) async fn lanes(channel: &Channel, names: &Names, of: &QueueName, mark
     let (dead, delivery) = (dead.as_str(), delivery.as_str());
     let declared = async {
         queue(channel, dead, Arguments::quorum(WITHOUT_LIMIT)).await?;
-        bind(channel, dead, delivery, &word(of, "dead")).await?;
+        bind(channel, dead, delivery, &delivery_binding(of, "dead")).await?;
         try_join_all(marks.iter().map(|mark| async move {
             let lane = names.lane(of, *mark);
             let arguments = Arguments::quorum(DELIVERIES_MAX).dead_letters_to("").text("x-dead-letter-routing-key", dead);
             queue(channel, &lane, arguments).await?;
-            bind(channel, &lane, delivery, &word(of, &mark.to_string())).await
+            bind(channel, &lane, delivery, &delivery_binding(of, &mark.to_string())).await
         }))
         .await
     };

@@ -1,9 +1,9 @@
 //! Follows the catalog: reads it with each new connection, and hears of each change.
 
-use super::{Core, catalog::Catalog, error::broken};
+use super::{Core, catalog::Catalog, error::broken, topology};
 use futures::StreamExt;
 use lapin::{
-    Consumer,
+    Channel, Consumer,
     options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
     types::FieldTable,
 };
@@ -35,6 +35,7 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
 }
 
 async fn follow(core: &Core) -> Result<()> {
+    heal(core).await?;
     let mut changes = listen(core).await?;
     core.read_catalog(OPERATION).await?;
     while let Some(change) = changes.1.next().await {
@@ -46,7 +47,39 @@ async fn follow(core: &Core) -> Result<()> {
     Ok(())
 }
 
-async fn listen(core: &Core) -> Result<(lapin::Channel, Consumer)> {
+/// A broker that was killed may have forgotten what was declared in its last
+/// seconds. Declaring again what is known changes nothing where it is there.
+async fn heal(core: &Core) -> Result<()> {
+    let known = core.catalog.current();
+    let live = core.incoming.live(OPERATION, core.patience()).await?;
+    if core.catalog_exists(&live, OPERATION).await? {
+        core.read_catalog(OPERATION).await?;
+        let Some(catalog) = core.catalog.current() else { return Ok(()) };
+        let channel = live.channel(OPERATION, core.patience()).await?;
+        return declare_all(core, &channel, &catalog).await;
+    }
+    match known {
+        Some(known) if !known.queues.is_empty() => {
+            let again = core.change_catalog(OPERATION, async |channel, catalog| {
+                *catalog = (*known).clone();
+                declare_all(core, channel, catalog).await
+            });
+            again.await
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn declare_all(core: &Core, channel: &Channel, catalog: &Catalog) -> Result<()> {
+    topology::base(channel, &core.names).await?;
+    for (queue, entry) in &catalog.queues {
+        topology::lanes(channel, &core.names, queue, &entry.all_marks).await?;
+        topology::patterns(channel, &core.names, queue, &entry.marks, &[], &entry.patterns).await?;
+    }
+    Ok(())
+}
+
+async fn listen(core: &Core) -> Result<(Channel, Consumer)> {
     let live = core.incoming.live(OPERATION, core.patience()).await?;
     let channel = live.channel(OPERATION, core.patience()).await?;
     let listening = async {

@@ -1,50 +1,31 @@
 //! The queue's suite over RabbitMQ, each case in a virtual host of its own, and what faults may not do.
 
+mod cluster;
 mod faults;
+mod support;
 
 use async_trait::async_trait;
-use plinth_backend::{
-    Durability,
-    inbox::SqliteInbox,
-    queue::{AmqpConfig, AmqpQueue},
-};
+use plinth_backend::queue::AmqpQueue;
 use plinth_capability::{conformance::queue::QueueFixture, queue::Queue};
-use plinth_services::shared::{Vhost, rabbitmq_vhost};
+use plinth_services::{
+    Fault, FaultProxy,
+    shared::{Vhost, rabbitmq_vhost},
+};
 use std::sync::Arc;
-use tempfile::TempDir;
-
-/// A queue over the broker at `url`, with an inbox of its own.
-struct Opened {
-    queue: Arc<AmqpQueue>,
-    inbox: Arc<SqliteInbox>,
-    _dir: TempDir,
-}
-
-impl Opened {
-    async fn new(config: AmqpConfig) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let inbox = Arc::new(SqliteInbox::open(&dir.path().join("inbox.db"), Durability::Process).await.unwrap());
-        Self { queue: Arc::new(AmqpQueue::open(config, inbox.clone()).unwrap()), inbox, _dir: dir }
-    }
-
-    /// As another process that shares the inbox.
-    fn again(&mut self, config: AmqpConfig) {
-        self.queue = Arc::new(AmqpQueue::open(config, self.inbox.clone()).unwrap());
-    }
-}
-
-fn config(url: String) -> AmqpConfig {
-    AmqpConfig { urls: vec![url], ..AmqpConfig::default() }
-}
+use support::{Opened, config, proxy, through};
 
 struct Fixture {
     opened: Opened,
+    /// Between the broker and the present process; what a killed one had is cut off for good.
+    proxy: FaultProxy,
+    killed: Vec<(Arc<AmqpQueue>, FaultProxy)>,
     vhost: Vhost,
 }
 
 async fn fixture() -> Fixture {
     let vhost = rabbitmq_vhost().await.unwrap();
-    Fixture { opened: Opened::new(config(vhost.url())).await, vhost }
+    let proxy = proxy(&vhost.url()).await;
+    Fixture { opened: Opened::new(config(through(&proxy, &vhost.url()))).await, proxy, killed: Vec::new(), vhost }
 }
 
 #[async_trait]
@@ -54,7 +35,10 @@ impl QueueFixture for Fixture {
     }
 
     async fn reopen(&mut self) {
-        self.opened.again(config(self.vhost.url()));
+        let next = proxy(&self.vhost.url()).await;
+        self.proxy.set(Fault::Reset);
+        let old = self.opened.again(config(through(&next, &self.vhost.url())));
+        self.killed.push((old, std::mem::replace(&mut self.proxy, next)));
     }
 }
 
