@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn who_is_behind_is_told() {
-        let of = |hosts| table(&Fleet { shared: true, generation: 7, hosts });
+        let of = |hosts| table(&Fleet { shared: true, hosts });
         assert!(of(vec![host("one", true, 7), host("two", true, 7)]).ends_with("All live hosts serve generation 7."));
         assert!(of(vec![host("one", true, 7), host("two", true, 6)]).ends_with("1 live host(s) do not serve generation 7 yet."));
         let silent = of(vec![host("one", true, 7), host("two", false, 6)]);

@@ -1,7 +1,6 @@
 //! The brokers of a cell, and the ways in which they are broken.
 
 use anyhow::{Context, Result};
-use async_trait::async_trait;
 use plinth_backend::{
     Durability,
     inbox::SqliteInbox,

@@ -174,7 +174,7 @@ fn backends(example: &Example) -> Vec<String> {
     let named = |name: &str| example.of_kind("Service").any(|(_, service)| text(service, "/metadata/name") == name);
     let rules = || example.of_kind("NetworkPolicy").flat_map(|(_, policy)| items(policy, "/spec/egress"));
     for (name, port) in example.backends() {
-        if !example.compose().is_some_and(|compose| compose.get("services").is_some_and(|services| services.get(&name).is_some())) {
+        if example.compose().is_none_or(|compose| compose.get("services").is_none_or(|services| services.get(&name).is_none())) {
             problems.push(format!("compose.yaml: no service {name}, which plinth.toml names"));
         }
         if !named(&name) {

@@ -62,7 +62,7 @@ pub enum Vote {
 /// A change that nobody has to be asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decided {
-    Save(StoredSlot),
+    Save(Box<StoredSlot>),
     Remove(PluginName),
 }
 

@@ -279,7 +279,7 @@ impl Inner {
         }
         match (&self.member, way) {
             (Some(member), Way::Agreed(agreed)) => member.commit(agreed).await,
-            (Some(member), Way::Decided(expects)) => member.decide(&Decided::Save(slot.to_stored()), *expects).await,
+            (Some(member), Way::Decided(expects)) => member.decide(&Decided::Save(Box::new(slot.to_stored())), *expects).await,
             (_, way) => {
                 if let Way::Alone(Some(component)) = way {
                     self.state.put_component(&slot.stored.digest, component).await.map_err(LoadError::State)?;

@@ -72,10 +72,8 @@ async fn listen(postgres: Postgres, tell: watch::Sender<u64>) {
                 tell.send_modify(|count| *count += 1);
             }
         };
-        let ended: sqlx::Result<std::convert::Infallible> = listening.await;
-        if let Err(error) = ended {
-            tracing::warn!(%error, "not listening to the fleet now; it is asked every now and then");
-        }
+        let Err::<std::convert::Infallible, sqlx::Error>(error) = listening.await;
+        tracing::warn!(%error, "not listening to the fleet now; it is asked every now and then");
         tell.send_modify(|count| *count += 1);
         if tell.is_closed() {
             return;
@@ -280,7 +278,9 @@ impl Fleet for PostgresFleet {
             expect(connection, plugin, expects, OPERATION).await?;
             let generation = next_generation(connection, OPERATION).await?;
             match decided {
-                Decided::Save(slot) => PostgresState::save_slot_on(connection, &StoredSlot { generation, ..slot.clone() }).await?,
+                Decided::Save(slot) => {
+                    PostgresState::save_slot_on(connection, &StoredSlot { generation, ..StoredSlot::clone(slot) }).await?
+                }
                 Decided::Remove(plugin) => PostgresState::remove_slot_on(connection, plugin, generation).await?,
             }
             Ok(generation)

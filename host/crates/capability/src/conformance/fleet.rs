@@ -83,7 +83,7 @@ pub async fn a_proposal_reaches_everybody(fixture: impl FleetFixture) {
     let [a, b] = fixture.hosts();
     let wanted = proposal("1", slot("alpha", "1.0.0"), 0);
     a.propose(&wanted, Some(&Bytes::from_static(b"wasm"))).await.unwrap();
-    assert_eq!(b.proposals().await.unwrap(), [wanted.clone()]);
+    assert_eq!(b.proposals().await.unwrap(), std::slice::from_ref(&wanted));
     let component = fixture.state().component(&wanted.slot.active.digest).await.unwrap();
     assert_eq!(component, Some(Bytes::from_static(b"wasm")));
     assert_eq!(fixture.state().slots().await.unwrap(), [], "a proposal changes nothing");
@@ -106,7 +106,7 @@ pub async fn a_stale_change_is_refused(fixture: impl FleetFixture) {
     refused(ErrorKind::Conflict, b.propose(&proposal("2", slot("alpha", "2.0.0"), 0), None)).await;
     refused(ErrorKind::Conflict, b.decide(&Decided::Remove(PluginName::new("alpha").unwrap()), first + 1)).await;
     b.propose(&proposal("3", slot("alpha", "2.0.0"), first), None).await.unwrap();
-    let second = a.decide(&Decided::Save(slot("alpha", "1.5.0")), first).await.unwrap();
+    let second = a.decide(&Decided::Save(Box::new(slot("alpha", "1.5.0"))), first).await.unwrap();
     refused(ErrorKind::Conflict, b.commit("3")).await;
     let slots = fixture.state().slots().await.unwrap();
     assert_eq!(slots, [StoredSlot { generation: second, ..slot("alpha", "1.5.0") }]);
@@ -148,7 +148,7 @@ pub async fn generations_are_never_shared(fixture: impl FleetFixture) {
         async move {
             let (id, slot) = (number.to_string(), slot(&format!("plugin-{number}"), "1.0.0"));
             if number < 8 {
-                return host.decide(&Decided::Save(slot), 0).await.unwrap();
+                return host.decide(&Decided::Save(Box::new(slot)), 0).await.unwrap();
             }
             host.propose(&proposal(&id, slot, 0), None).await.unwrap();
             host.commit(&id).await.unwrap()
@@ -173,7 +173,7 @@ pub async fn withdraw_ends_a_proposal(fixture: impl FleetFixture) {
 pub async fn decided_is_done_at_once(fixture: impl FleetFixture) {
     let [a, _] = fixture.hosts();
     let state = fixture.state();
-    let saved = a.decide(&Decided::Save(slot("alpha", "1.0.0")), 0).await.unwrap();
+    let saved = a.decide(&Decided::Save(Box::new(slot("alpha", "1.0.0"))), 0).await.unwrap();
     assert_eq!(state.slots().await.unwrap(), [StoredSlot { generation: saved, ..slot("alpha", "1.0.0") }]);
     let removed = a.decide(&Decided::Remove(PluginName::new("alpha").unwrap()), saved).await.unwrap();
     assert_eq!((removed, state.generation().await.unwrap()), (saved + 1, saved + 1));
@@ -199,7 +199,8 @@ pub async fn changes_wake(fixture: impl FleetFixture) {
     // What happened before is drained: nothing more comes.
     while tokio::time::timeout(Duration::from_secs(1), b.changed(LONG)).await.is_ok() {}
     for step in 0..4 {
-        let waiting = tokio::spawn({
+        let mut waiting = tokio::task::JoinSet::new();
+        waiting.spawn({
             let b = b.clone();
             async move {
                 let began = Instant::now();
@@ -213,7 +214,7 @@ pub async fn changes_wake(fixture: impl FleetFixture) {
             2 => drop(a.commit("1").await.unwrap()),
             _ => a.beat(&beat("a", 9)).await.unwrap(),
         }
-        assert!(waiting.await.unwrap() < LONG / 2, "step {step} wakes");
+        assert!(waiting.join_next().await.unwrap().unwrap() < LONG / 2, "step {step} wakes");
     }
     let began = Instant::now();
     b.changed(Duration::from_millis(50)).await;

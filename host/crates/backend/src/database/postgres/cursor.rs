@@ -1,7 +1,6 @@
 //! The cursor over a query that the server keeps open, page by page.
 
 use super::{
-    conn::Prepared,
     decode::Reader,
     gate::Statement,
     pool::{Lease, Tasks},

@@ -62,9 +62,8 @@ impl Core {
         }
         let sent = self.send_routed(batch, OPERATION).await?;
         for (place, sent) in places.into_iter().zip(sent) {
-            match (outcomes.get_mut(place), sent.outcome(OPERATION)) {
-                (Some(outcome @ Ok(())), Err(error)) => *outcome = Err(error),
-                _ => {}
+            if let (Some(outcome @ Ok(())), Err(error)) = (outcomes.get_mut(place), sent.outcome(OPERATION)) {
+                *outcome = Err(error);
             }
         }
         Ok(outcomes)
