@@ -19,7 +19,7 @@ pub(crate) struct Setup {
 }
 
 enum Brokers {
-    One { broker: RabbitMq, proxy: FaultProxy },
+    One { broker: Box<RabbitMq>, proxy: FaultProxy },
     Three(RabbitMqCluster),
 }
 
@@ -109,7 +109,7 @@ impl Setup {
         let brokers = if fault.cluster {
             Brokers::Three(RabbitMqCluster::start().await?)
         } else {
-            let broker = RabbitMq::start().await?;
+            let broker = Box::new(RabbitMq::start().await?);
             let proxy = FaultProxy::start(SocketAddr::from(([127, 0, 0, 1], broker.port())), 7).await?;
             Brokers::One { broker, proxy }
         };

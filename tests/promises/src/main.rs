@@ -1,6 +1,7 @@
 //! `cargo xtask promises`: breaks things on purpose and counts what was promised.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a campaign tells what it saw")]
+#![expect(clippy::indexing_slicing, reason = "an answer of another shape ends the campaign, as it should")]
 
 mod broker;
 mod cell;

@@ -21,6 +21,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Publishers, each with one message on its way.
@@ -61,24 +62,26 @@ async fn cell(fault: &Fault, consumer: Consumer, scale: Scale) -> Result<Cell> {
     queue.declare(&name, &spec).await?;
     let seen = Arc::new(Seen::default());
     let (stop_publishing, stop_consuming) = (CancellationToken::new(), CancellationToken::new());
-    let consuming = tokio::spawn(consume(setup.queue().await?, name.clone(), consumer, seen.clone(), stop_consuming.clone()));
+    let mut consuming = JoinSet::new();
+    consuming.spawn(consume(setup.queue().await?, name.clone(), consumer, seen.clone(), stop_consuming.clone()));
     let book = Arc::new(Book::new());
-    let publishers: Vec<_> = (0..PUBLISHERS)
-        .map(|number| tokio::spawn(publish(queue.clone(), name.clone(), number, book.clone(), stop_publishing.clone())))
-        .collect();
+    let mut publishers = JoinSet::new();
+    for number in 0..PUBLISHERS {
+        publishers.spawn(publish(queue.clone(), name.clone(), number, book.clone(), stop_publishing.clone()));
+    }
     book.enough(scale.before()).await;
     let broke = Instant::now();
     fault.run(&setup, scale.fault()).await?;
     let mended = Instant::now();
     book.enough(book.acked() + scale.after()).await;
     stop_publishing.cancel();
-    for publisher in join_all(publishers).await {
+    while let Some(publisher) = publishers.join_next().await {
         publisher.context("a publisher panicked")?;
     }
     // Everything acknowledged has its end: done once, or a dead letter.
     let late = arrived(&book, &seen, &*queue, &name, consumer).await?;
     stop_consuming.cancel();
-    consuming.await.context("the consumer panicked")?;
+    consuming.join_next().await.context("there is a consumer")?.context("the consumer panicked")?;
     Ok(book.judge(fault.name, &seen, &late, broke, mended))
 }
 

@@ -14,6 +14,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::task::JoinSet;
 
 const AT_ONCE: usize = 64;
 /// A buyer who gets no answer asks another host, this often.
@@ -40,9 +41,10 @@ pub(crate) async fn campaign(scale: Scale) -> Result<bool> {
     first.installed(&Package { config: Some(json!({ "seats": seats })), ..Package::fixture("seats") }).await;
     let (asked, retried) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let began = Instant::now();
-    let buying = {
+    let mut buying = JoinSet::new();
+    {
         let (clients, asked, retried) = (clients.clone(), asked.clone(), retried.clone());
-        tokio::spawn(async move {
+        buying.spawn(async move {
             stream::iter(0..buyers)
                 .map(|buyer| {
                     let (clients, asked, retried) = (clients.clone(), asked.clone(), retried.clone());
@@ -54,8 +56,8 @@ pub(crate) async fn campaign(scale: Scale) -> Result<bool> {
                 .buffer_unordered(AT_ONCE)
                 .collect::<HashMap<usize, Result<Told>>>()
                 .await
-        })
-    };
+        });
+    }
     // While seats are left: the faults fall between the first sale and the last.
     let reached = |part: usize| {
         let asked = asked.clone();
@@ -74,7 +76,7 @@ pub(crate) async fn campaign(scale: Scale) -> Result<bool> {
     let _: () = redis::cmd("FLUSHALL").query_async(&mut redis).await?;
     ground.redis.kill().await?;
     ground.redis.restart().await?;
-    let told = buying.await.context("the buyers panicked")?;
+    let told = buying.join_next().await.context("there are buyers")?.context("the buyers panicked")?;
     let took = began.elapsed();
     let told: HashMap<usize, Told> = told.into_iter().map(|(buyer, told)| Ok((buyer, told?))).collect::<Result<_>>()?;
     let stored = first.get("/x/seats/sold").await.ok();

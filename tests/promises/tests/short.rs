@@ -1,6 +1,7 @@
 //! The short form of every campaign is a test: each promise holds under each fault for a few seconds.
 
 /// Nothing runs beside a campaign: it counts what it sees.
+#[cfg(test)]
 mod alone {
     use std::process::Command;
 
