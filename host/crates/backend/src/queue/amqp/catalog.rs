@@ -15,9 +15,7 @@ use arc_swap::ArcSwapOption;
 use lapin::{
     Channel,
     message::BasicGetMessage,
-    options::{
-        BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions, ExchangeDeclareOptions, QueueDeclareOptions,
-    },
+    options::{BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions, ExchangeDeclareOptions, QueueDeclareOptions},
     protocol::AMQPSoftError,
     types::FieldTable,
 };
@@ -182,7 +180,10 @@ impl Core {
                 Ok(_) => {
                     // The queue goes with its only consumer, so with the channel, also if this future is dropped.
                     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-                    channel.basic_consume(name.as_str().into(), "".into(), options, FieldTable::default()).await.map_err(broken(operation))?;
+                    channel
+                        .basic_consume(name.as_str().into(), "".into(), options, FieldTable::default())
+                        .await
+                        .map_err(broken(operation))?;
                     return Ok(Lock(channel));
                 }
                 Err(error) if super::error::soft(&error) != Some(AMQPSoftError::RESOURCELOCKED) => return Err(broken(operation)(error)),

@@ -11,13 +11,7 @@ use super::{
     wire::{self, Copy},
 };
 use crate::queue::policy::EXPIRED;
-use plinth_capability::{
-    Error, ErrorKind, Result,
-    inbox::Arrival,
-    name::QueueName,
-    now_ms,
-    queue::Delivery,
-};
+use plinth_capability::{Error, ErrorKind, Result, inbox::Arrival, name::QueueName, now_ms, queue::Delivery};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},

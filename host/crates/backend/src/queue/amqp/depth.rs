@@ -1,6 +1,11 @@
 //! Counting: what is in a queue, and how much more may go in.
 
-use super::{Core, catalog::Entry, error::{broken, late}, topology};
+use super::{
+    Core,
+    catalog::Entry,
+    error::{broken, late},
+    topology,
+};
 use futures::future::try_join_all;
 use plinth_capability::{Result, name::QueueName, now_ms, queue::Depth};
 use std::{

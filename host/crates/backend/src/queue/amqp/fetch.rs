@@ -47,7 +47,9 @@ type Streams = SelectAll<Deliveries>;
 
 pub(super) async fn run(core: Arc<Core>, queue: QueueName, feed: Arc<Feed>, stop: CancellationToken) {
     loop {
-        if core.closing.is_cancelled() || feed.idle_since().is_some() && core.closing.run_until_cancelled(feed.asked.notified()).await.is_none() {
+        if core.closing.is_cancelled()
+            || feed.idle_since().is_some() && core.closing.run_until_cancelled(feed.asked.notified()).await.is_none()
+        {
             return;
         }
         let Some(live) = stop.run_until_cancelled(core.incoming.live(OPERATION, LINK_WAIT)).await else { return };

@@ -62,7 +62,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn start(name: &'static str, config: Arc<AmqpConfig>, hosts: Vec<AMQPUri>, tasks: &TaskTracker, stop: CancellationToken) -> Self {
+    pub(super) fn start(
+        name: &'static str,
+        config: Arc<AmqpConfig>,
+        hosts: Vec<AMQPUri>,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         let (current, receiver) = watch::channel(None);
         tasks.spawn(Supervisor { name, config, hosts, current, next: 0, made: 0 }.run(stop));
         Self { current: receiver }

@@ -133,7 +133,11 @@ impl AmqpQueue {
     }
 
     /// Runs it to its end though its caller may go: it holds locks and letters.
-    async fn detached<T: Send + 'static>(&self, operation: &'static str, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    async fn detached<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
         let done = self.core.tasks.spawn(work).await;
         done.map_err(|e| Error::new(ErrorKind::Internal, operation, "cut off").with_source(e))?
     }
@@ -193,7 +197,11 @@ impl Queue for AmqpQueue {
         for link in [&self.core.incoming, &self.core.outgoing] {
             let live = link.live("queue.health", self.core.patience()).await?;
             if live.blocked() {
-                return Err(Error::new(ErrorKind::Unavailable, "queue.health", "the broker takes no messages now: it is short of memory or disk"));
+                return Err(Error::new(
+                    ErrorKind::Unavailable,
+                    "queue.health",
+                    "the broker takes no messages now: it is short of memory or disk",
+                ));
             }
             live.channel("queue.health", self.core.patience()).await?;
         }

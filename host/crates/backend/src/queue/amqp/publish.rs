@@ -62,9 +62,8 @@ impl Core {
         }
         let sent = self.send_routed(batch, OPERATION).await?;
         for (place, sent) in places.into_iter().zip(sent) {
-            match (outcomes.get_mut(place), sent.outcome(OPERATION)) {
-                (Some(outcome @ Ok(())), Err(error)) => *outcome = Err(error),
-                _ => {}
+            if let (Some(outcome @ Ok(())), Err(error)) = (outcomes.get_mut(place), sent.outcome(OPERATION)) {
+                *outcome = Err(error);
             }
         }
         Ok(outcomes)
@@ -116,10 +115,9 @@ impl Core {
             Destination::Topic(topic) => {
                 targets.iter().map(|(queue, entry)| self.route(queue, entry, Copy::new(message.clone(), topic.as_str()), delay)).collect()
             }
-            Destination::Queue(name) => targets
-                .iter()
-                .map(|(queue, entry)| self.route(queue, entry, Copy::new(message.clone(), name.as_str()), delay))
-                .collect(),
+            Destination::Queue(name) => {
+                targets.iter().map(|(queue, entry)| self.route(queue, entry, Copy::new(message.clone(), name.as_str()), delay)).collect()
+            }
         }
     }
 

@@ -1,15 +1,7 @@
 //! Ending a delivery. What goes on is sent as a copy and confirmed before the
 //! old one is acked: a crash in between delivers twice and loses nothing.
 
-use super::{
-    Core,
-    catalog::Entry,
-    error::unknown,
-    feed::Held,
-    names::UNIT,
-    send::Sent,
-    wire::Copy,
-};
+use super::{Core, catalog::Entry, error::unknown, feed::Held, names::UNIT, send::Sent, wire::Copy};
 use crate::queue::policy::{Step, step};
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use plinth_capability::{

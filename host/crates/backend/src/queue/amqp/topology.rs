@@ -111,9 +111,10 @@ pub(super) async fn patterns(
     let bound = async {
         try_join_all(keys(new.iter().collect()).iter().map(|(lane, key)| bind(channel, lane, exchange, key))).await?;
         let gone = keys(old.iter().filter(|p| !new.contains(p)).collect());
-        try_join_all(gone.iter().map(|(lane, key)| {
-            channel.queue_unbind(lane.as_str().into(), exchange.into(), key.as_str().into(), FieldTable::default())
-        }))
+        try_join_all(
+            gone.iter()
+                .map(|(lane, key)| channel.queue_unbind(lane.as_str().into(), exchange.into(), key.as_str().into(), FieldTable::default())),
+        )
         .await
     };
     bound.await.map(|_| ()).map_err(broken("queue.bind"))
@@ -134,7 +135,13 @@ pub(super) async fn delays(channel: &Channel, names: &Names) -> Result<()> {
             bind(channel, &here, &here, &level_binding(level, true)).await?;
             let pass = level_binding(level, false);
             channel
-                .exchange_bind(next.as_str().into(), here.as_str().into(), pass.as_str().into(), ExchangeBindOptions::default(), FieldTable::default())
+                .exchange_bind(
+                    next.as_str().into(),
+                    here.as_str().into(),
+                    pass.as_str().into(),
+                    ExchangeBindOptions::default(),
+                    FieldTable::default(),
+                )
                 .await
         }))
         .await

@@ -85,7 +85,9 @@ async fn listen(core: &Core) -> Result<(Channel, Consumer)> {
     let listening = async {
         let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
         let own = channel.queue_declare("".into(), options, FieldTable::default()).await?;
-        channel.queue_bind(own.name().clone(), core.names.changes().into(), "".into(), QueueBindOptions::default(), FieldTable::default()).await?;
+        channel
+            .queue_bind(own.name().clone(), core.names.changes().into(), "".into(), QueueBindOptions::default(), FieldTable::default())
+            .await?;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         channel.basic_consume(own.name().clone(), "".into(), options, FieldTable::default()).await
     };
