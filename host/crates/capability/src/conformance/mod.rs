@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn queue_suite_is_the_contract() {
-        bullets_match_cases(include_str!("../queue.rs"), include_str!("queue.rs"));
+        bullets_match_cases(include_str!("../queue.rs"), concat!(include_str!("queue.rs"), include_str!("queue/operators.rs")));
     }
 
     #[test]

@@ -80,6 +80,19 @@ struct Shelf {
     last_asked: Option<Instant>,
 }
 
+impl Shelf {
+    fn expected_of(&mut self, mark: Mark, change: impl FnOnce(&mut u64)) {
+        let Some(left) = self.expected.get_mut(&mark) else { return };
+        change(left);
+        if *left == 0 {
+            self.expected.remove(&mark);
+        }
+        if self.expected.is_empty() {
+            self.expected_until = None;
+        }
+    }
+}
+
 impl Feed {
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
@@ -102,16 +115,7 @@ impl Feed {
     pub(super) fn put(&self, mark: Mark, held: Held) {
         let mut shelf = self.shelf();
         shelf.lanes.entry(mark).or_default().push_back(held);
-        let due = shelf.expected.get_mut(&mark).map(|left| {
-            *left = left.saturating_sub(1);
-            *left
-        });
-        if due == Some(0) {
-            shelf.expected.remove(&mark);
-            if shelf.expected.is_empty() {
-                shelf.expected_until = None;
-            }
-        }
+        shelf.expected_of(mark, |left| *left = left.saturating_sub(1));
         drop(shelf);
         self.stocked.notify_waiters();
     }
@@ -126,12 +130,17 @@ impl Feed {
         self.stocked.notify_waiters();
     }
 
-    /// Fetching begins: so much is there, and will come before `until` if all is well.
-    pub(super) fn expect(&self, expected: HashMap<Mark, u64>, until: Instant) {
+    /// Fetching begins. Until each of these lanes is open, and what it had has
+    /// come, nothing is handed out, but no longer than to `until`.
+    pub(super) fn expect(&self, marks: &[Mark], until: Instant) {
         let mut shelf = self.shelf();
-        shelf.expected_until = (!expected.is_empty()).then_some(until);
-        shelf.expected = expected;
-        drop(shelf);
+        shelf.expected = marks.iter().map(|mark| (*mark, u64::MAX)).collect();
+        shelf.expected_until = Some(until);
+    }
+
+    /// The lane is open and has so many messages.
+    pub(super) fn opened(&self, mark: Mark, count: u64) {
+        self.shelf().expected_of(mark, |left| *left = count);
         self.stocked.notify_waiters();
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Core,
-    error::broken,
+    error::{broken, late},
     feed::{Credit, Feed, Held, Source},
     link::Live,
     names::Mark,
@@ -10,21 +10,23 @@ use super::{
     topology,
     wire::Copy,
 };
-use futures::{FutureExt, Stream, StreamExt, future::try_join_all, stream::SelectAll};
+use futures::{
+    FutureExt, Stream, StreamExt,
+    stream::{FuturesUnordered, SelectAll},
+};
 use lapin::{
-    Channel,
     message::Delivery,
     options::{BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use plinth_capability::{Error, ErrorKind, Result, name::QueueName};
+use plinth_capability::{Result, name::QueueName};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 const OPERATION: &str = "queue.consume";
@@ -37,7 +39,11 @@ const EXPECT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(300);
 const LINK_WAIT: Duration = Duration::from_secs(3_600);
 
-type Lanes = SelectAll<Pin<Box<dyn Stream<Item = (Mark, lapin::Result<Delivery>)> + Send>>>;
+/// Before a lane that could not be opened is tried again.
+const LANE_AGAIN: Duration = Duration::from_secs(5);
+
+type Deliveries = Pin<Box<dyn Stream<Item = (Mark, lapin::Result<Delivery>)> + Send>>;
+type Streams = SelectAll<Deliveries>;
 
 pub(super) async fn run(core: Arc<Core>, queue: QueueName, feed: Arc<Feed>, stop: CancellationToken) {
     loop {
@@ -69,81 +75,97 @@ pub(super) async fn run(core: Arc<Core>, queue: QueueName, feed: Arc<Feed>, stop
     }
 }
 
-/// Fetches until nobody asks any more.
+/// One lane that is being fetched.
+struct Lane {
+    source: Arc<Source>,
+    credit: Arc<Credit>,
+}
+
+/// Fetches until nobody asks any more. Each lane has a channel of its own: one
+/// that has lost its leader holds up its channel, and no other lane.
 async fn fetch(core: &Arc<Core>, live: &Arc<Live>, queue: &QueueName, feed: &Arc<Feed>) -> Result<()> {
     let entry = core.known(queue, OPERATION).await?;
-    let channel = live.channel(OPERATION, core.patience()).await?;
-    let qos = channel.basic_qos(core.config.prefetch, BasicQosOptions::default());
-    qos.await.map_err(broken(OPERATION))?;
-    let source = Arc::new(Source { channel: channel.clone(), over: live.over.clone() });
-    let names = &core.names;
-    let marks = &entry.all_marks;
-    let lanes: Vec<_> = marks.iter().map(|mark| names.lane(queue, *mark)).collect();
-    let counts = try_join_all(lanes.iter().map(|lane| topology::count(&channel, lane))).await.map_err(broken(OPERATION))?;
-    let most = u64::from(core.config.prefetch);
-    let expected =
-        marks.iter().copied().zip(counts).filter(|(_, n)| *n > 0).map(|(mark, n)| (mark, n.min(most))).collect::<HashMap<_, _>>();
-    feed.expect(expected, Instant::now() + EXPECT);
-    let mut credits: BTreeMap<Mark, Arc<Credit>> = BTreeMap::new();
-    let mut streams: Lanes = SelectAll::new();
-    // From the highest down, so that its messages are the first to come.
-    for mark in marks.iter().rev() {
-        let credit = credits.entry(*mark).or_default().clone();
-        subscribe(core, &source.channel, queue, *mark, &credit, &mut streams).await?;
-    }
+    feed.expect(&entry.all_marks, Instant::now() + EXPECT);
+    let open = |mark: Mark, after: Duration| async move {
+        // Only a lane that failed to open waits, for its leader to be elected.
+        tokio::time::sleep(after).await;
+        (mark, open(core, live, queue, mark).await)
+    };
+    let mut opening: FuturesUnordered<_> = entry.all_marks.iter().rev().map(|mark| open(*mark, Duration::ZERO)).collect();
+    let (mut lanes, mut streams): (BTreeMap<Mark, Lane>, Streams) = (BTreeMap::new(), SelectAll::new());
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            arrived = streams.next() => {
-                let Some((mark, delivery)) = arrived else { return Err(cancelled()) };
+            Some((mark, delivery)) = streams.next(), if !streams.is_empty() => {
                 let delivery = delivery.map_err(broken(OPERATION))?;
-                let Some(credit) = credits.get(&mark) else { continue };
-                feed.put(mark, Held::new(delivery, &source, credit));
+                if let Some(lane) = lanes.get(&mark) {
+                    feed.put(mark, Held::new(delivery, &lane.source, &lane.credit));
+                }
             }
+            Some((mark, opened)) = opening.next(), if !opening.is_empty() => match opened {
+                Ok((lane, stream, count)) => {
+                    feed.opened(mark, count.min(core.config.prefetch.into()));
+                    lanes.insert(mark, lane);
+                    streams.push(stream);
+                }
+                Err(error) => {
+                    tracing::warn!(%queue, lane = mark, %error, "a lane cannot be read; trying again");
+                    opening.push(open(mark, LANE_AGAIN));
+                }
+            },
             () = feed.asked.notified() => {
                 // Whoever holds all that a lane gives, and asks, gets more of it.
-                for (mark, credit) in credits.iter().filter(|(_, credit)| credit.used_up()) {
+                for (mark, lane) in lanes.iter().filter(|(_, lane)| lane.credit.used_up()) {
                     if feed.len() == 0 {
-                        subscribe(core, &source.channel, queue, *mark, credit, &mut streams).await?;
+                        streams.push(subscribe(core, queue, *mark, lane).await?);
                     }
                 }
             }
-            () = core.closing.cancelled() => return drain(streams, feed, &credits, &source).await,
+            () = core.closing.cancelled() => return drain(streams, feed, &lanes),
             _ = look.tick() => {
-                if feed.idle_since().is_some_and(|since| since.elapsed() >= IDLE) {
-                    return drain(streams, feed, &credits, &source).await;
-                }
-                if core.catalog.current().and_then(|c| c.queues.get(queue).cloned()).is_some_and(|now| now.all_marks != *marks) {
-                    return drain(streams, feed, &credits, &source).await;
+                let idle = feed.idle_since().is_some_and(|since| since.elapsed() >= IDLE);
+                let now = core.catalog.current().and_then(|catalog| catalog.queues.get(queue).cloned());
+                if idle || now.is_some_and(|now| now.all_marks != entry.all_marks) {
+                    return drain(streams, feed, &lanes);
                 }
             }
         }
     }
 }
 
-async fn subscribe(core: &Core, channel: &Channel, queue: &QueueName, mark: Mark, credit: &Arc<Credit>, streams: &mut Lanes) -> Result<()> {
-    let lane = core.names.lane(queue, mark);
-    let consumer = channel.basic_consume(lane.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
-    let consumer = consumer.await.map_err(broken(OPERATION))?;
-    credit.most.fetch_add(usize::from(core.config.prefetch), Ordering::Relaxed);
-    // The broker ends a stream when it deletes or moves the queue.
-    let ended = futures::stream::once(async move {
-        (mark, Err(lapin::ErrorKind::InvalidChannelState(lapin::ChannelState::Closed, "consumer cancelled").into()))
-    });
-    streams.push(consumer.map(move |delivery| (mark, delivery)).chain(ended).boxed());
-    Ok(())
+/// The lane, its deliveries, and how many messages it had.
+async fn open(core: &Core, live: &Live, queue: &QueueName, mark: Mark) -> Result<(Lane, Deliveries, u64)> {
+    let channel = live.channel(OPERATION, core.patience()).await?;
+    let opening = async {
+        channel.basic_qos(core.config.prefetch, BasicQosOptions::default()).await.map_err(broken(OPERATION))?;
+        let count = topology::count(&channel, &core.names.lane(queue, mark)).await.map_err(broken(OPERATION))?;
+        let lane = Lane { source: Arc::new(Source { channel: channel.clone(), over: live.over.clone() }), credit: Arc::default() };
+        let stream = subscribe(core, queue, mark, &lane).await?;
+        Ok((lane, stream, count))
+    };
+    timeout(core.patience(), opening).await.map_err(|_| late(OPERATION))?
 }
 
-fn cancelled() -> Error {
-    Error::new(ErrorKind::Unavailable, OPERATION, "the broker ended the consumers")
+async fn subscribe(core: &Core, queue: &QueueName, mark: Mark, lane: &Lane) -> Result<Deliveries> {
+    let name = core.names.lane(queue, mark);
+    let consume = lane.source.channel.basic_consume(name.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
+    let consumer = consume.await.map_err(broken(OPERATION))?;
+    lane.credit.most.fetch_add(usize::from(core.config.prefetch), Ordering::Relaxed);
+    // The broker ends a stream when it deletes or moves the queue.
+    let ended = futures::stream::once(async move { (mark, Err(cancelled())) });
+    Ok(consumer.map(move |delivery| (mark, delivery)).chain(ended).boxed())
+}
+
+fn cancelled() -> lapin::Error {
+    lapin::ErrorKind::InvalidChannelState(lapin::ChannelState::Closed, "the broker ended the consumer").into()
 }
 
 /// Cancels the consumers and takes in what was on its way to them.
-async fn drain(mut streams: Lanes, feed: &Feed, credits: &BTreeMap<Mark, Arc<Credit>>, source: &Arc<Source>) -> Result<()> {
+fn drain(mut streams: Streams, feed: &Feed, lanes: &BTreeMap<Mark, Lane>) -> Result<()> {
     while let Some(Some((mark, arrived))) = streams.next().now_or_never() {
-        if let (Ok(delivery), Some(credit)) = (arrived, credits.get(&mark)) {
-            feed.put(mark, Held::new(delivery, source, credit));
+        if let (Ok(delivery), Some(lane)) = (arrived, lanes.get(&mark)) {
+            feed.put(mark, Held::new(delivery, &lane.source, &lane.credit));
         }
     }
     Ok(())

@@ -43,7 +43,8 @@ pub(super) enum Sent {
     Stored,
     /// It reached no queue.
     Unroutable,
-    /// A queue is full.
+    /// The broker said no: a queue lost its leader just then, or a policy of the
+    /// operator calls it full. Of several queues some may have it.
     Refused,
     /// It may or may not be stored.
     Unknown,
@@ -56,8 +57,7 @@ impl Sent {
         match self {
             Self::Stored => Ok(()),
             Self::Unroutable => Err(Error::new(ErrorKind::Unroutable, operation, "no queue is bound where this was sent")),
-            Self::Refused => Err(Error::new(ErrorKind::LimitExceeded, operation, "the queue is full")),
-            Self::Unknown => Err(unknown(operation)),
+            Self::Refused | Self::Unknown => Err(unknown(operation)),
             Self::Unsent => Err(Error::new(ErrorKind::Unavailable, operation, "the broker cannot be reached now")),
         }
     }
