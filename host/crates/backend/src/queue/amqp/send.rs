@@ -146,6 +146,8 @@ impl Core {
                     Sent::Stored
                 }
                 Ok(Confirmation::Nack(back)) => {
+                    // A channel remembers who led a queue: after a leader died, the broker went on refusing on this one.
+                    whole = false;
                     returned.extend(back.and_then(|back| super::wire::copy_id(&back.properties)));
                     Sent::Refused
                 }
