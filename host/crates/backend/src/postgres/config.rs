@@ -70,6 +70,11 @@ impl PostgresConfig {
             PostgresTls::VerifyCa => PgSslMode::VerifyCa,
             PostgresTls::VerifyFull => PgSslMode::VerifyFull,
         });
+        if options.get_database().is_none() {
+            // As the server takes it for this user; plugins' roles must not land in one of their own names.
+            let database = options.get_username().to_owned();
+            options = options.database(&database);
+        }
         if let Some(file) = &self.ca_file {
             options = options.ssl_root_cert(file);
         }
@@ -86,6 +91,12 @@ impl PostgresConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn without_a_database_it_is_the_users() {
+        let config = PostgresConfig { url: "postgres://plinth@localhost".to_owned(), ..PostgresConfig::default() };
+        assert_eq!(config.connect_options().await.unwrap().get_database(), Some("plinth"));
+    }
 
     #[tokio::test]
     async fn a_password_in_the_url_is_refused() {
