@@ -40,23 +40,29 @@ pub struct HostProcess {
 impl HostProcess {
     /// `plinth serve` in a data folder, with further arguments, until it is ready.
     pub async fn start(data: &Path, arguments: &[&str]) -> Self {
-        Self::start_until(READY, data, arguments, &[]).await
+        Self::start_until(READY, data, arguments).await
     }
 
     /// As `start`, until it serves; its plugins may not be back yet.
     pub async fn starting(data: &Path, arguments: &[&str]) -> Self {
-        Self::start_until(STARTING, data, arguments, &[]).await
+        Self::start_until(STARTING, data, arguments).await
     }
 
-    /// As `start`, with more in its environment.
-    pub async fn start_with(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        Self::start_until(READY, data, arguments, environment).await
+    async fn start_until(words: &str, data: &Path, arguments: &[&str]) -> Self {
+        let started = Self::try_start_until(words, data, arguments, &[]).await;
+        started.unwrap_or_else(|| panic!("the host ended before it said `{words}`; its log:\n{}", last_lines(data)))
     }
 
-    async fn start_until(words: &str, data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    /// As `start`, with more in its environment; `None` if it ended before it was ready.
+    pub async fn try_start_with(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Option<Self> {
+        Self::try_start_until(READY, data, arguments, environment).await
+    }
+
+    async fn try_start_until(words: &str, data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Option<Self> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("host.log")).expect("a log");
         let mut command = Command::new(binary());
-        command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]).args(arguments).envs(environment.iter().copied());
+        command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
+        command.args(arguments).envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let began = Instant::now();
         let mut child = command.spawn().expect("the host starts");
@@ -64,13 +70,13 @@ impl HostProcess {
         let url = tokio::time::timeout(READY_WITHIN, async {
             while let Some(line) = stdout.next_line().await.expect("text") {
                 if let Some(url) = line.strip_prefix(words) {
-                    return url.trim().to_owned();
+                    return Some(url.trim().to_owned());
                 }
             }
-            panic!("the host ended before it said so; its log:\n{}", last_lines(data))
+            None
         });
-        let url = url.await.unwrap_or_else(|_| panic!("the host did not say `{words}` in time; its log:\n{}", last_lines(data)));
-        Self { child, _stdout: stdout, client: Client::new(&url), ready_after: began.elapsed() }
+        let url = url.await.unwrap_or_else(|_| panic!("the host did not say `{words}` in time; its log:\n{}", last_lines(data)))?;
+        Some(Self { child, _stdout: stdout, client: Client::new(&url), ready_after: began.elapsed() })
     }
 
     fn pid(&self) -> Pid {

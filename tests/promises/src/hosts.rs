@@ -1,6 +1,6 @@
 //! Several host processes over private PostgreSQL, Redis and RabbitMQ.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use plinth_services::{Postgres, RabbitMq, Redis, RedisOptions};
 use plinth_tests::HostProcess;
 use std::path::PathBuf;
@@ -22,16 +22,17 @@ impl Ground {
 
     /// A host with a data folder of its own; `more` goes after its configuration.
     pub(crate) async fn host(&self, name: &str, more: &str) -> Result<HostProcess> {
-        self.host_with(name, more, &[]).await
+        self.host_with(name, more, &[]).await?.context("the host ended before it was ready")
     }
 
-    pub(crate) async fn host_with(&self, name: &str, more: &str, environment: &[(&str, &str)]) -> Result<HostProcess> {
+    /// `None` if it ended before it was ready.
+    pub(crate) async fn host_with(&self, name: &str, more: &str, environment: &[(&str, &str)]) -> Result<Option<HostProcess>> {
         let data = self.folder.path().join(name);
         std::fs::create_dir_all(&data)?;
         self.share_keys(&data)?;
         let config = data.join("plinth.toml");
         std::fs::write(&config, format!("{}\n{more}\n", self.config(name)))?;
-        Ok(HostProcess::start_with(&data, &["--config", &config.to_string_lossy()], environment).await)
+        Ok(HostProcess::try_start_with(&data, &["--config", &config.to_string_lossy()], environment).await)
     }
 
     /// What one host seals another must unseal.
