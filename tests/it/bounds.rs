@@ -62,7 +62,7 @@ async fn the_manifest_bounds_who_runs_and_who_waits() {
 async fn stand_in(host: &TestHost, name: String, line: &Line) {
     let package = misbehave().named(&name).with("limits", "wall-ms", 30_000).with("limits", "concurrency", line.concurrency);
     host.installed(&package.with("limits", "waiting", line.waiting).with("limits", "wait-ms", line.wait_ms)).await;
-    let hold = || host.request(Method::POST, &format!("/x/{name}/sleep-host-call")).header("plinth-timeout-ms", HELD_MS);
+    let hold = || host.request(Method::POST, &format!("/x/{name}/long-statement")).header("plinth-timeout-ms", HELD_MS);
     let held: JoinSet<_> = (0..line.concurrency)
         .map(|_| {
             let (client, request) = ((**host).clone(), hold());

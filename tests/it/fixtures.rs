@@ -12,6 +12,7 @@ enum Expect {
 use Expect::{Loads, Refused};
 
 const FIXTURES: &[(&str, Expect)] = &[
+    ("bench-backends", Loads("")),
     ("bench-cache", Loads("")),
     ("bench-listener", Loads("")),
     ("bench-v1", Loads("")),
@@ -33,6 +34,7 @@ const FIXTURES: &[(&str, Expect)] = &[
     ("newer-minor", Refused(422, "preflight-failed", &["plinth:context@1.9.0", "now-ns", "Update the host, or rebuild"])),
     ("newer-minor-usable", Loads("built against plinth:context/clock@1.9.0")),
     ("no-hooks", Refused(422, "preflight-failed", &["exports no hook"])),
+    ("seats", Loads("")),
     ("sick", Refused(422, "probe-failed", &["health.check", "sick: not well today"])),
     ("start-loop", Refused(422, "probe-failed", &["hit a limit", "CPU"])),
     ("table-bomb", Refused(422, "probe-failed", &["hit a limit"])),

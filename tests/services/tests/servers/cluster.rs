@@ -60,10 +60,14 @@ async fn sentinels_find_another_master() {
     .await;
 
     killed.restart().await.unwrap();
-    let mut back = Client::open(killed.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
-    eventually("the old master as a replica", async || match back.get::<_, Option<String>>("k").await {
-        Ok(Some(value)) if value == "w" => Ok(()),
-        other => Err(other),
+    let back = Client::open(killed.url()).unwrap();
+    eventually("the old master as a replica", async || {
+        // It lets go of its clients when it is told to follow, so each look has a connection of its own.
+        let mut connection = back.get_multiplexed_async_connection().await.map_err(Err)?;
+        match connection.get::<_, Option<String>>("k").await {
+            Ok(Some(value)) if value == "w" => Ok(()),
+            other => Err(other),
+        }
     })
     .await;
 }
