@@ -7,7 +7,7 @@ use crate::{
     choke::FaultHook,
     decision::Merge,
     engine::{EngineConfig, Ticker},
-    fleet::{self, Member, Membership},
+    fleet::{self, Member, Membership, Missing},
     hook::{Cause, Event, Hook, HttpRequest, Question, Task, Trigger},
     hooks, http_hook,
     invoke::{Call, Invoker, Work},
@@ -179,7 +179,7 @@ impl Runtime {
     pub async fn restore(&self) {
         self.inner.restore().await;
         let Some(member) = &self.inner.member else { return };
-        while !self.inner.catch_up(member).await {
+        while !self.inner.catch_up(member, Missing::Degrades).await {
             member.news().await;
         }
         member.join().await;
@@ -328,10 +328,10 @@ impl Runtime {
 
     /// Waits for draining and changes in progress, at most this long.
     pub async fn stop(&self, deadline: Duration) {
+        self.inner.stop.cancel();
         if let Some(member) = &self.inner.member {
             member.leave().await;
         }
-        self.inner.stop.cancel();
         self.inner.tasks.close();
         if tokio::time::timeout(deadline, self.inner.tasks.wait()).await.is_err() {
             tracing::warn!(tasks = self.inner.tasks.len(), "stopping with tasks unfinished");

@@ -162,7 +162,7 @@ impl Fleet for PostgresFleet {
     async fn hosts(&self) -> Result<Vec<HostSeen>> {
         let rows: Vec<(String, String, bool, i64, Option<String>, i64)> = sqlx::query_as(
             "SELECT id, name, ready, generation, note, (extract(epoch FROM clock_timestamp() - seen) * 1000)::bigint
-             FROM plinth.hosts ORDER BY name, id",
+             FROM plinth.hosts WHERE seen > clock_timestamp() - interval '1 hour' ORDER BY name, id",
         )
         .fetch_all(self.postgres.pool())
         .await

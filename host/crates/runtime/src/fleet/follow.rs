@@ -1,6 +1,6 @@
 //! What others committed becomes this host's own: slot by slot, until it serves what is stored.
 
-use super::Member;
+use super::{Member, Missing};
 use crate::{hook::ActivationCause, manifest::GrantRequests, registry::Slot, runtime::Inner, version::Version, view::SlotState};
 use plinth_capability::{
     name::PluginName,
@@ -12,7 +12,7 @@ impl Inner {
     /// Makes this host serve what is stored, as far as it can, and tells the
     /// fleet how far that is. A slot that cannot be followed keeps what it has.
     /// True if nothing is left.
-    pub(crate) async fn catch_up(self: &Arc<Self>, member: &Member) -> bool {
+    pub(crate) async fn catch_up(self: &Arc<Self>, member: &Member, missing: Missing) -> bool {
         // The generation first: slots read after it are at least that new.
         let (generation, stored) = match (self.state.generation().await, self.state.slots().await) {
             (Ok(generation), Ok(stored)) => (generation, stored),
@@ -24,7 +24,7 @@ impl Inner {
         };
         let mut left = None;
         for slot in &stored {
-            if let Err(why) = self.follow_slot(member, slot).await {
+            if let Err(why) = self.follow_slot(member, slot, missing).await {
                 left = Some(format!("{}: {why}", slot.plugin));
             }
         }
@@ -48,7 +48,7 @@ impl Inner {
         done
     }
 
-    async fn follow_slot(self: &Arc<Self>, member: &Member, stored: &StoredSlot) -> Result<(), String> {
+    async fn follow_slot(self: &Arc<Self>, member: &Member, stored: &StoredSlot, missing: Missing) -> Result<(), String> {
         let plugin = &stored.plugin;
         let old = |inner: &Self| inner.registry.snapshot().slots.get(plugin).is_none_or(|slot| slot.generation < stored.generation);
         if !old(self) {
@@ -58,26 +58,36 @@ impl Inner {
         if !old(self) {
             return Ok(());
         }
+        if let Some(why) = member.held(stored) {
+            return Err(why);
+        }
         let before = self.registry.snapshot().slots.get(plugin).cloned();
-        let active = match self.stored_version(member, stored, &stored.active).await {
+        let active = match self.ready_version(member, stored, before.as_deref()).await {
             Ok(version) => Ok(version),
             // Out of service everywhere: nothing is left to activate.
-            Err(why) if stored.quarantined.contains(&stored.active.digest) => Err(why),
-            Err(why) => return Err(why),
+            Err(why) if stored.quarantined.contains(&stored.active.digest) || missing == Missing::Degrades => Err(why),
+            Err(why) => {
+                member.hold(stored, why.clone());
+                return Err(why);
+            }
         };
         let previous = match &stored.previous {
             Some(previous) => self.stored_version(member, stored, previous).await.ok(),
             None => None,
         };
-        if let Ok(version) = &active {
-            self.enter(version, before.as_deref()).await?;
-        }
         self.publish_stored(stored, active, previous).await;
         tracing::info!(%plugin, version = stored.active.version, generation = stored.generation, "slot followed");
         if let Some(before) = before {
             self.let_go(&before);
         }
         Ok(())
+    }
+
+    /// What is to answer, activated.
+    async fn ready_version(&self, member: &Member, stored: &StoredSlot, before: Option<&Slot>) -> Result<Arc<Version>, String> {
+        let version = self.stored_version(member, stored, &stored.active).await?;
+        self.enter(&version, before).await?;
+        Ok(version)
     }
 
     /// As it is in memory already, or fetched and loaded.

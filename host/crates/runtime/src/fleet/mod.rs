@@ -15,7 +15,7 @@ use crate::{runtime::Inner, version::Version};
 use plinth_capability::{
     fleet::{Fleet, HostBeat, HostSeen, Proposal, TEXT_MAX},
     name::PluginName,
-    state::StoredVersion,
+    state::{StoredSlot, StoredVersion},
 };
 use std::{
     collections::HashMap,
@@ -30,6 +30,9 @@ const BEAT: Duration = Duration::from_millis(1_250);
 
 /// A version that was staged and not activated is forgotten after this long.
 const KEPT: Duration = Duration::from_secs(60);
+
+/// The longest wait before a slot is tried again.
+const HOLD_MAX: Duration = Duration::from_secs(60);
 
 /// How this host takes part.
 #[derive(Debug, Clone)]
@@ -55,8 +58,12 @@ pub(crate) struct Member {
     // Std mutexes: held for a look or a change, never across an await.
     told: Mutex<Told>,
     staged: Mutex<HashMap<String, Staged>>,
+    /// Slots that could not be followed, and when to try again.
+    held: Mutex<HashMap<PluginName, Hold>>,
     /// Counts up whenever something may have changed in the fleet.
     news: watch::Sender<u64>,
+    /// Held while this host speaks; true once it has said goodbye.
+    gone: tokio::sync::Mutex<bool>,
 }
 
 /// What this host says of itself.
@@ -65,6 +72,23 @@ struct Told {
     ready: bool,
     generation: u64,
     note: Option<String>,
+}
+
+/// What becomes of a slot whose version cannot be had here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// This host serves already: it keeps what it has, and tries again.
+    Waits,
+    /// It only starts: the slot is degraded, as after any start.
+    Degrades,
+}
+
+/// Loading may compile, so a slot that fails is tried less and less often.
+struct Hold {
+    why: String,
+    generation: u64,
+    until: Instant,
+    wait: Duration,
 }
 
 /// A proposal of another host that this one has looked at.
@@ -89,7 +113,9 @@ impl Member {
             id: uuid::Uuid::now_v7().simple().to_string(),
             told: Mutex::default(),
             staged: Mutex::default(),
+            held: Mutex::default(),
             news: watch::Sender::new(0),
+            gone: tokio::sync::Mutex::new(false),
         }
     }
 
@@ -115,6 +141,20 @@ impl Member {
         })
     }
 
+    /// Why a slot is to be left alone for now.
+    fn held(&self, slot: &StoredSlot) -> Option<String> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let hold = held.get(&slot.plugin).filter(|hold| hold.generation == slot.generation && hold.until > Instant::now());
+        hold.map(|hold| hold.why.clone())
+    }
+
+    fn hold(&self, slot: &StoredSlot, why: String) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = held.get(&slot.plugin).filter(|hold| hold.generation == slot.generation);
+        let wait = before.map_or(BEAT, |hold| (hold.wait * 2).min(HOLD_MAX));
+        held.insert(slot.plugin.clone(), Hold { why, generation: slot.generation, until: Instant::now() + wait, wait });
+    }
+
     fn told(&self) -> Told {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -133,6 +173,10 @@ impl Member {
     }
 
     async fn beat(&self, told: Told) {
+        let gone = self.gone.lock().await;
+        if *gone {
+            return;
+        }
         let Told { ready, generation, note } = told;
         let beat = HostBeat { id: self.id.clone(), name: self.config.name.clone(), ready, generation, note: note.map(cut) };
         if let Err(error) = self.fleet.beat(&beat).await {
@@ -151,7 +195,10 @@ impl Member {
         let _ = tokio::time::timeout(BEAT, news.changed()).await;
     }
 
+    /// The last word of this host: no beat comes after it.
     pub(crate) async fn leave(&self) {
+        let mut gone = self.gone.lock().await;
+        *gone = true;
         if let Err(error) = self.fleet.leave(&self.id).await {
             tracing::warn!(%error, "the fleet was not told that this host stops");
         }
@@ -163,7 +210,8 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// Beats, listens and stages until told to stop.
+/// Beats, listens and stages until told to stop. Looks after every beat too:
+/// news may be lost, and a version that could not be followed is tried again.
 pub(crate) async fn listen(inner: Arc<Inner>, member: Arc<Member>, stop: CancellationToken) {
     let mut beats = tokio::time::interval(BEAT);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -171,24 +219,17 @@ pub(crate) async fn listen(inner: Arc<Inner>, member: Arc<Member>, stop: Cancell
         tokio::select! {
             () = stop.cancelled() => return,
             _ = beats.tick() => member.beat(member.told()).await,
-            () = member.fleet.changed(BEAT) => {
-                member.news.send_modify(|count| *count += 1);
-                inner.stage_new(&member).await;
-            }
+            () = member.fleet.changed(BEAT) => {}
         }
+        member.news.send_modify(|count| *count += 1);
+        inner.stage_new(&member).await;
     }
 }
 
 /// Makes this host's own what others committed, until told to stop.
 pub(crate) async fn follow(inner: Arc<Inner>, member: Arc<Member>, stop: CancellationToken) {
     let mut news = member.news.subscribe();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = news.changed() => if changed.is_err() { return },
-            // Without news there may be a version left to try again.
-            () = tokio::time::sleep(BEAT) => {}
-        }
-        inner.catch_up(&member).await;
+    while let Some(Ok(())) = stop.run_until_cancelled(news.changed()).await {
+        inner.catch_up(&member, Missing::Waits).await;
     }
 }
