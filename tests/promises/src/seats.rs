@@ -14,7 +14,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 const AT_ONCE: usize = 64;
 /// A buyer who gets no answer asks another host, this often.
@@ -39,7 +39,7 @@ pub(crate) async fn campaign(scale: Scale) -> Result<bool> {
     let clients: Arc<Vec<Client>> = Arc::new(hosts.iter().flatten().map(|host| (**host).clone()).collect());
     let first = clients.first().context("there are hosts")?;
     first.installed(&Package { config: Some(json!({ "seats": seats })), ..Package::fixture("seats") }).await;
-    let (asked, retried) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (asked, retried) = (Arc::new(watch::Sender::new(0_usize)), Arc::new(AtomicU64::new(0)));
     let began = Instant::now();
     let mut buying = JoinSet::new();
     {
@@ -49,7 +49,7 @@ pub(crate) async fn campaign(scale: Scale) -> Result<bool> {
                 .map(|buyer| {
                     let (clients, asked, retried) = (clients.clone(), asked.clone(), retried.clone());
                     async move {
-                        asked.fetch_add(1, Ordering::Relaxed);
+                        asked.send_modify(|asked| *asked += 1);
                         (buyer, buy(&clients, buyer, &retried).await)
                     }
                 })
@@ -59,19 +59,12 @@ pub(crate) async fn campaign(scale: Scale) -> Result<bool> {
         });
     }
     // While seats are left: the faults fall between the first sale and the last.
-    let reached = |part: usize| {
-        let asked = asked.clone();
-        async move {
-            while (asked.load(Ordering::Relaxed) as usize) < part {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        }
-    };
-    reached(usize::try_from(seats)? / 4).await;
+    let mut reached = asked.subscribe();
+    reached.wait_for(|asked| *asked >= seats as usize / 4).await?;
     if let Some(host) = hosts.pop().flatten() {
         host.kill().await;
     }
-    reached(usize::try_from(seats)? / 2).await;
+    reached.wait_for(|asked| *asked >= seats as usize / 2).await?;
     let mut redis = redis::Client::open(ground.redis.url())?.get_multiplexed_async_connection().await?;
     let _: () = redis::cmd("FLUSHALL").query_async(&mut redis).await?;
     ground.redis.kill().await?;

@@ -5,7 +5,7 @@ use super::{
     catalog::{Entry, Lock},
     error::broken,
     topology,
-    wire::{Copy, Death, broker_death},
+    wire::{Copy, Death, broker_death, copy_id},
 };
 use crate::queue::policy::{ATTEMPTS_EXHAUSTED, EXPIRED, REJECTED};
 use bytes::Bytes;
@@ -50,6 +50,10 @@ struct Reading {
     unread: VecDeque<(Copy, BasicGetMessage)>,
     /// What goes back in the end.
     unacked: BTreeSet<u64>,
+    /// Copies read so far, and how many came again: a host that was killed
+    /// between storing a letter and acking its message has stored it twice.
+    seen: HashSet<String>,
+    repeats: u64,
     lock: Lock,
     _turn: OwnedMutexGuard<()>,
 }
@@ -62,6 +66,11 @@ impl Reading {
             let got = try_join_all(gets).await.map_err(broken(operation))?;
             self.left -= count;
             for mut message in got.into_iter().flatten() {
+                if copy_id(&message.properties).is_some_and(|copy| !self.seen.insert(copy)) {
+                    message.ack(BasicAckOptions::default()).await.map_err(broken(operation))?;
+                    self.repeats += 1;
+                    continue;
+                }
                 self.unacked.insert(message.delivery_tag);
                 let data = std::mem::take(&mut message.delivery.data);
                 let mut copy = Copy::read(&message.properties, data, &self.queue);
@@ -92,6 +101,7 @@ impl Reading {
 
     /// Puts back what was read and not acked, `gone` letters fewer than there were.
     async fn finish(self, gone: u64, operation: &'static str) -> Result<()> {
+        let gone = gone + self.repeats;
         if let Some(tag) = self.unacked.last().copied() {
             // The broker refuses a tag that was acked, even for all up to it.
             let options = BasicNackOptions { requeue: true, multiple: true };
@@ -120,8 +130,9 @@ impl Core {
         let name = self.names.dead(queue);
         let total = topology::count(&channel, &name).await.map_err(broken(operation))?;
         let lanes = entry.all_marks.iter().map(|mark| self.names.lane(queue, *mark)).collect();
-        let (unread, unacked) = (VecDeque::new(), BTreeSet::new());
-        let reading = Reading { channel, name, lanes, queue: queue.clone(), total, left: total, unread, unacked, lock, _turn: turn };
+        let (unread, unacked, seen, repeats) = (VecDeque::new(), BTreeSet::new(), HashSet::new(), 0);
+        let reading =
+            Reading { channel, name, lanes, queue: queue.clone(), total, left: total, unread, unacked, seen, repeats, lock, _turn: turn };
         Ok((entry, reading))
     }
 
