@@ -7,6 +7,7 @@ mod tools;
 use crate::shell;
 use anyhow::{Result, bail};
 use example::Example;
+use std::process::Command;
 
 /// Checks examples/operations: Compose file and manifests by schema, and what they say of the host
 ///
@@ -17,6 +18,10 @@ use example::Example;
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args) -> Result<()> {
+    // The host itself judges its configuration.
+    shell::build_host()?;
+    let config = shell::root().join("examples/operations/plinth.toml");
+    shell::run(Command::new(shell::root().join("target/debug/plinth")).args(["config", "check"]).arg(config))?;
     let tools = tools::prepare(&shell::root().join("target/operations"))?;
     let folder = shell::root().join("examples/operations");
     let judged = tools.judge(&folder)?;
