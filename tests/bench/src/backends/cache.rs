@@ -54,6 +54,7 @@ fn get(bare: &Bare, native: &Native, keys: &Arc<Vec<String>>, names: &Arc<Vec<Ca
             async move { native.get(&bucket, &names[number % KEYS]).await?.context("the key is there").map(drop) }
         }),
         plugin: plugin.turn("get", 200, 1.0),
+        tidy: None,
     }
 }
 
@@ -70,6 +71,7 @@ fn set(bare: &Bare, native: &Native, keys: &Arc<Vec<String>>, names: &Arc<Vec<Ca
             async move { Ok(native.set(&bucket, &names[number % KEYS], Bytes::from_static(&VALUE), Write::always(None)).await.map(drop)?) }
         }),
         plugin: plugin.turn("set", 200, 1.0),
+        tidy: None,
     }
 }
 
@@ -99,5 +101,6 @@ fn batch(
             }
         }),
         plugin: plugin.turn("batch", 10, KEYS as f64),
+        tidy: None,
     }
 }

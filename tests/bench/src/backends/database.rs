@@ -71,6 +71,7 @@ fn point(bare: &PgPool, native: &Arc<dyn Database>, held: &Held, plugin: &Plugin
             }
         }),
         plugin: plugin.turn("point", 100, 1.0),
+        tidy: None,
     }
 }
 
@@ -97,5 +98,6 @@ fn transaction(bare: &PgPool, native: &Arc<dyn Database>, held: &Held, plugin: &
             }
         }),
         plugin: plugin.turn("tx", 20, 1.0),
+        tidy: None,
     }
 }

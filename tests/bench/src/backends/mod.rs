@@ -53,7 +53,11 @@ pub(super) struct Contest {
     pub(super) bare: Turn,
     pub(super) native: Turn,
     pub(super) plugin: Turn,
+    /// After each round, so that what was written does not pile up.
+    pub(super) tidy: Option<Tidy>,
 }
+
+pub(super) type Tidy = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
 pub(crate) async fn run(root: &Path, args: &Args) -> Result<Figures> {
     let (postgres, redis, rabbitmq) = tokio::try_join!(Postgres::start(), Redis::start(RedisOptions::default()), RabbitMq::start())?;
@@ -61,7 +65,7 @@ pub(crate) async fn run(root: &Path, args: &Args) -> Result<Figures> {
     let mut figures = Figures::new("backends");
     let census = Census::of(&postgres, &redis, &rabbitmq);
     let mut contests = cache::contests(&redis.url(), &plugin).await?;
-    contests.extend(queue::contests(&rabbitmq.url(), &plugin).await?);
+    contests.extend(queue::contests(&rabbitmq.url(), rabbitmq.management_port(), &plugin).await?);
     contests.extend(database::contests(&postgres.url(), &plugin).await?);
     // A first round opens what is opened lazily and is not counted.
     for contest in &contests {
@@ -84,6 +88,9 @@ impl Contest {
         let bare = (self.bare)(time).await.with_context(named)?;
         let native = (self.native)(time).await.with_context(named)?;
         let plugin = (self.plugin)(time).await.with_context(named)?;
+        if let Some(tidy) = &self.tidy {
+            tidy().await.with_context(named)?;
+        }
         Ok([bare, native, plugin])
     }
 

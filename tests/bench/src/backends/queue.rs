@@ -1,6 +1,6 @@
 //! Confirmed publishes, one by one and 64 in a batch, and consuming: the bare crate, the queue capability, a plugin.
 
-use super::{Contest, FROM_PLUGIN, NATIVE, TASKS, VALUE, plugin::Plugin, turn};
+use super::{Contest, FROM_PLUGIN, NATIVE, TASKS, Tidy, VALUE, plugin::Plugin, turn};
 use crate::{
     figures::{Aim, Figures},
     stats::{median, median_ratio},
@@ -36,7 +36,7 @@ const BACKLOG: usize = 4_000;
 const PREFETCH: u16 = 64;
 
 /// Both sides confirm, and both use a quorum queue.
-pub(super) async fn contests(url: &str, plugin: &Plugin) -> Result<Vec<Contest>> {
+pub(super) async fn contests(url: &str, management: u16, plugin: &Plugin) -> Result<Vec<Contest>> {
     let connection = Connection::connect(&format!("{url}/%2f"), ConnectionProperties::default()).await?;
     let mut channels = Vec::new();
     for _ in 0..TASKS {
@@ -50,13 +50,13 @@ pub(super) async fn contests(url: &str, plugin: &Plugin) -> Result<Vec<Contest>>
     let sink = name("sink")?;
     native.declare(&sink, &QueueSpec { max_depth: 100_000_000, ..QueueSpec::default() }).await?;
     let to = Destination::Queue(sink);
-    Ok(vec![single(&channels, &native, &to, plugin), batch(&channels, &native, &to, plugin)])
+    Ok(vec![single(&channels, &native, &to, management, plugin), batch(&channels, &native, &to, management, plugin)])
 }
 
 type Channels = Arc<(Vec<Channel>, Connection)>;
 type Native = Arc<dyn Queue>;
 
-fn single(channels: &Channels, native: &Native, to: &Destination, plugin: &Plugin) -> Contest {
+fn single(channels: &Channels, native: &Native, to: &Destination, management: u16, plugin: &Plugin) -> Contest {
     let (channels, native, to) = (channels.clone(), native.clone(), to.clone());
     Contest {
         keys: ["amqp_publish_bare_rps", "amqp_publish_native_over_bare", "amqp_publish_plugin_over_bare"],
@@ -69,10 +69,11 @@ fn single(channels: &Channels, native: &Native, to: &Destination, plugin: &Plugi
             async move { publish(&native, &to, 1).await }
         }),
         plugin: plugin.turn("publish", 50, 1.0),
+        tidy: Some(empty_sinks(management)),
     }
 }
 
-fn batch(channels: &Channels, native: &Native, to: &Destination, plugin: &Plugin) -> Contest {
+fn batch(channels: &Channels, native: &Native, to: &Destination, management: u16, plugin: &Plugin) -> Contest {
     let (channels, native, to) = (channels.clone(), native.clone(), to.clone());
     Contest {
         keys: ["amqp_publish64_bare_rps", "amqp_publish64_native_over_bare", "amqp_publish64_plugin_over_bare"],
@@ -85,7 +86,25 @@ fn batch(channels: &Channels, native: &Native, to: &Destination, plugin: &Plugin
             async move { publish(&native, &to, BATCH).await }
         }),
         plugin: plugin.turn("publish64", 4, BATCH as f64),
+        tidy: Some(empty_sinks(management)),
     }
+}
+
+/// Nobody consumes what is published here; the broker would run out of memory.
+fn empty_sinks(management: u16) -> Tidy {
+    Box::new(move || {
+        Box::pin(async move {
+            let (client, base) = (reqwest::Client::builder().no_proxy().build()?, format!("http://127.0.0.1:{management}/api/queues"));
+            let get = client.get(format!("{base}?columns=name")).basic_auth("t", Some("t"));
+            let queues: Vec<serde_json::Value> = get.send().await?.error_for_status()?.json().await?;
+            for name in queues.iter().filter_map(|queue| queue["name"].as_str()).filter(|name| name.contains("sink")) {
+                let mut url = reqwest::Url::parse(&base)?;
+                url.path_segments_mut().ok().context("a path")?.extend(["/", name, "contents"]);
+                client.delete(url).basic_auth("t", Some("t")).send().await?.error_for_status()?;
+            }
+            Ok(())
+        })
+    })
 }
 
 async fn confirmed(channel: &Channel, count: usize) -> Result<()> {
