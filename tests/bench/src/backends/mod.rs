@@ -53,7 +53,7 @@ pub(super) struct Contest {
     pub(super) bare: Turn,
     pub(super) native: Turn,
     pub(super) plugin: Turn,
-    /// After each round, so that what was written does not pile up.
+    /// After each turn, so that what was written does not pile up.
     pub(super) tidy: Option<Tidy>,
 }
 
@@ -85,13 +85,14 @@ pub(crate) async fn run(root: &Path, args: &Args) -> Result<Figures> {
 impl Contest {
     async fn round(&self, time: Duration) -> Result<[f64; 3]> {
         let named = || format!("measuring {}", self.keys[0]);
-        let bare = (self.bare)(time).await.with_context(named)?;
-        let native = (self.native)(time).await.with_context(named)?;
-        let plugin = (self.plugin)(time).await.with_context(named)?;
-        if let Some(tidy) = &self.tidy {
-            tidy().await.with_context(named)?;
+        let mut rates = [0.0; 3];
+        for (rate, side) in rates.iter_mut().zip([&self.bare, &self.native, &self.plugin]) {
+            *rate = side(time).await.with_context(named)?;
+            if let Some(tidy) = &self.tidy {
+                tidy().await.with_context(named)?;
+            }
         }
-        Ok([bare, native, plugin])
+        Ok(rates)
     }
 
     async fn measure(&self, args: &Args, figures: &mut Figures) -> Result<()> {

@@ -102,7 +102,18 @@ fn empty_sinks(management: u16) -> Tidy {
                 url.path_segments_mut().ok().context("a path")?.extend(["/", name, "contents"]);
                 client.delete(url).basic_auth("t", Some("t")).send().await?.error_for_status()?;
             }
-            Ok(())
+            let nodes = format!("http://127.0.0.1:{management}/api/nodes?columns=mem_used,mem_limit,mem_alarm");
+            let began = Instant::now();
+            loop {
+                let nodes: serde_json::Value =
+                    client.get(&nodes).basic_auth("t", Some("t")).send().await?.error_for_status()?.json().await?;
+                let [used, limit] = ["mem_used", "mem_limit"].map(|key| nodes[0][key].as_u64().unwrap_or(u64::MAX));
+                if nodes[0]["mem_alarm"] == false && used < limit / 4 * 3 {
+                    return Ok(());
+                }
+                ensure!(began.elapsed() < Duration::from_secs(60), "the broker does not give its memory back: {nodes}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
         })
     })
 }
