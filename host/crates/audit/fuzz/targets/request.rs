@@ -1,0 +1,8 @@
+//! Fuzzes the property `request`.
+
+#![no_main]
+
+#[path = "../properties.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::request(bytes));
