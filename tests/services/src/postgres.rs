@@ -110,6 +110,11 @@ impl Postgres {
         }
     }
 
+    /// Runs statements in the database `postgres` and answers the values of the last one, one row per line.
+    pub async fn sql(&self, statements: &str) -> Result<String> {
+        sql(self.port(), statements).await
+    }
+
     async fn ready(&self) -> Result<()> {
         let port = self.port();
         // `pg_isready` says yes while connections are still refused; a query does not.

@@ -138,8 +138,13 @@ impl RabbitMq {
     /// Waits until what was declared so far is on disk. The broker keeps declarations, of durable queues
     /// too, in memory for up to two seconds after it confirmed them; a kill in that time loses them.
     pub async fn settle(&self) -> Result<()> {
-        let answer = self.control().args(["eval", "mnesia:sync_log()."]).run().await?;
+        let answer = self.eval("mnesia:sync_log().").await?;
         if answer.trim() == "ok" { Ok(()) } else { bail!("the broker could not write its log: {answer}") }
+    }
+
+    /// What an Erlang expression is in the node; works while the broker on it is paused.
+    pub(crate) async fn eval(&self, expression: &str) -> Result<String> {
+        self.control().args(["eval", expression]).run().await
     }
 
     fn control(&self) -> Launch {

@@ -43,6 +43,33 @@ impl RabbitMqCluster {
         self.nodes.get(index).with_context(|| format!("the cluster has no node {index}"))
     }
 
+    /// Cuts a node off from the two others, which stay together; clients still reach all three. Each side
+    /// gives up its connections to the other and makes no new ones, until [`RabbitMqCluster::rejoin`].
+    pub async fn part(&self, index: usize) -> Result<()> {
+        let node = self.node(index)?;
+        for other in self.others(index) {
+            node.eval(&format!("erlang:set_cookie('{other}', parted), erlang:disconnect_node('{other}').")).await?;
+        }
+        wait::until("the partition", READY, || async move {
+            let seen = node.eval("nodes().").await?;
+            if self.others(index).any(|other| seen.contains(&other)) { bail!("it still sees {seen}") } else { Ok(()) }
+        })
+        .await
+    }
+
+    /// Ends what [`RabbitMqCluster::part`] began; the nodes find each other in their own time.
+    pub async fn rejoin(&self, index: usize) -> Result<()> {
+        let node = self.node(index)?;
+        for other in self.others(index) {
+            node.eval(&format!("erlang:set_cookie('{other}', erlang:get_cookie()).")).await?;
+        }
+        Ok(())
+    }
+
+    fn others(&self, index: usize) -> impl Iterator<Item = String> {
+        NAMES.into_iter().enumerate().filter(move |(place, _)| *place != index).map(|(_, name)| format!("{name}@localhost"))
+    }
+
     /// Waits until every node sees all three running.
     pub async fn ready(&self) -> Result<()> {
         for node in &self.nodes {

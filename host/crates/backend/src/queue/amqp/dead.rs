@@ -21,7 +21,7 @@ use plinth_capability::{
     queue::{DeadLetterPage, Message, Selection},
 };
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -141,25 +141,22 @@ impl Core {
         let cursor = cursor.map(read_cursor).transpose()?;
         let limit = usize::try_from(limit.clamp(1, PAGE_MAX)).unwrap_or(1);
         let (_, mut reading) = self.read_dead(queue, OPERATION).await?;
-        // Until the cursor's letter is found, those that died after it: it may have gone meanwhile.
-        let (mut found, mut page) = (cursor.is_none(), Vec::new());
-        while page.len() <= limit || !found {
-            let Some((copy, _)) = reading.next(OPERATION).await? else { break };
+        // All of them, for each page: the broker keeps no order among letters that were put back.
+        let mut page = BTreeMap::new();
+        while let Some((copy, _)) = reading.next(OPERATION).await? {
             let died = copy.death.as_ref().map_or(0, |death| death.died_ms);
-            match &cursor {
-                Some((_, last)) if !found && copy.id == *last => {
-                    found = true;
-                    page.clear();
-                }
-                Some((at, _)) if !found && (died <= *at || page.len() > limit) => {}
-                _ => page.push((died, copy)),
+            let key = (died, copy.id.clone());
+            if cursor.as_ref().is_none_or(|cursor| key > *cursor) {
+                page.insert(key, copy);
+            }
+            if page.len() > limit + 1 {
+                page.pop_last();
             }
         }
         reading.finish(0, OPERATION).await?;
-        let more = page.len() > limit;
-        page.truncate(limit);
-        let next = page.last().filter(|_| more).map(|(died, copy)| format!("{died:x}-{}", copy.id));
-        Ok(DeadLetterPage { letters: page.into_iter().map(|(_, copy)| copy.into_letter(queue)).collect(), next })
+        let next = if page.len() > limit { page.pop_last().and(page.last_key_value()) } else { None };
+        let next = next.map(|((died, id), _)| format!("{died:x}-{id}"));
+        Ok(DeadLetterPage { letters: page.into_values().map(|copy| copy.into_letter(queue)).collect(), next })
     }
 
     /// Forgets the chosen letters, and answers how many.
