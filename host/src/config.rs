@@ -35,6 +35,7 @@ pub struct HostConfig {
     pub queues: QueuesConfig,
     pub database: DatabaseConfig,
     pub audit: AuditConfig,
+    pub audit_log: AuditLogConfig,
     pub state: StateConfig,
     /// The server of everything whose backend is `postgres`.
     pub postgres: PostgresConfig,
@@ -98,6 +99,18 @@ pub enum DatabaseConfig {
 pub enum AuditConfig {
     Sqlite(EmbeddedConfig),
     Postgres,
+}
+
+/// What makes the audit log verifiable, wherever it is kept.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct AuditLogConfig {
+    /// What the log is called in its checkpoints, chosen when it begins: `audit.example.com/plinth`.
+    pub origin: Option<String>,
+    /// The file of the secret that checkpoints are signed with; hosts over one log share it.
+    pub key: Option<PathBuf>,
+    /// The folder, outside the database, of the newest checkpoints.
+    pub checkpoints: Option<PathBuf>,
 }
 
 /// Where the host keeps what is installed; hosts that share it are a fleet.
@@ -176,6 +189,7 @@ impl Default for HostConfig {
             queues: QueuesConfig::default(),
             database: DatabaseConfig::Sqlite(SqliteConfig::default()),
             audit: AuditConfig::Sqlite(EmbeddedConfig::default()),
+            audit_log: AuditLogConfig::default(),
             state: StateConfig::default(),
             postgres: PostgresConfig::default(),
             fleet: FleetSettings::default(),
@@ -196,7 +210,7 @@ impl Default for PluginsConfig {
             wait_ms: 1_000,
             drain_ms: 30_000,
             compile_memory_bytes: 4 << 30,
-            compile_timeout_ms: 30_000,
+            compile_timeout_ms: 100_000,
             limits_max: Limits::ceiling(),
             grants: None,
         }

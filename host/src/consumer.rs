@@ -195,6 +195,7 @@ fn cause(delivery: &Delivery) -> Cause {
         traceparent: header(delivery, "traceparent").map(str::to_owned),
         depth: header(delivery, DEPTH_HEADER).and_then(|depth| depth.parse().ok()).unwrap_or(0),
         attempt: delivery.attempt,
+        generation: 0,
     }
 }
 

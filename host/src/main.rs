@@ -1,10 +1,12 @@
 //! The `plinth` binary: arguments, environment, exit code.
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    plinth::cli::run(plinth::cli::Cli::parse(), env)
+    match plinth::cli::parse() {
+        Ok(cli) => plinth::cli::run(cli, env),
+        Err(exit) => exit,
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

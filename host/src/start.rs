@@ -122,6 +122,8 @@ pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHo
     if let Some(inbox) = backends.inbox() {
         tasks.spawn(inbox_keeper::run(inbox, stop.clone()));
     }
+    let (tree, stopping) = (backends.tree(), stop.clone());
+    tasks.spawn(async move { tree.run(stopping).await });
     let ready = readiness.clone();
     let restoring = Some(tasks.spawn(async move {
         // Told to stop, it leaves the rest for the next start.

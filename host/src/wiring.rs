@@ -6,7 +6,7 @@ use crate::{
     start::StartError,
 };
 use plinth_backend::{
-    audit::{PostgresAudit, SqliteAudit},
+    audit::{AuditTree, AuditTreeConfig, PostgresAudit, SqliteAudit},
     cache::{MemoryCache, RedisCache},
     database::{PostgresDatabases, SqliteDatabases, SqliteDatabasesConfig},
     fleet::PostgresFleet,
@@ -42,6 +42,7 @@ pub(crate) struct Backends {
     state: Arc<dyn HostState>,
     fleet: Option<Arc<dyn Fleet>>,
     inbox: Option<Arc<dyn Inbox>>,
+    tree: Arc<AuditTree>,
     open: Vec<Open>,
 }
 
@@ -57,7 +58,7 @@ impl Backends {
     pub(crate) async fn open(config: &HostConfig) -> Result<Self, StartError> {
         let mut opening = Opening::start(config).await?;
         let (state, fleet) = opening.state().await?;
-        let audit = opening.audit().await?;
+        let (audit, tree) = opening.audit().await?;
         let (queue, inbox) = opening.queue().await?;
         let cache = opening.cache().await?;
         let databases = opening.databases(queue.clone(), audit.clone()).await?;
@@ -68,10 +69,11 @@ impl Backends {
             queue: Arc::new(Guarded::new(queue, policies.queue)),
             databases: Arc::new(Guarded::new(databases, policies.database)),
             audit: Arc::new(Guarded::new(audit, policies.audit)),
+            transparency: tree.clone(),
             metrics: Arc::new(PrometheusMetrics::new()),
             secrets: Arc::new(secrets),
         };
-        Ok(Self { capabilities, state, fleet, inbox, open: opening.open })
+        Ok(Self { capabilities, state, fleet, inbox, tree, open: opening.open })
     }
 
     /// Outboxes first, since they write to queue and audit log; the server that
@@ -103,6 +105,11 @@ impl Backends {
             activate_timeout: Duration::from_millis(settings.activate_timeout_ms),
         };
         self.fleet.clone().map(|fleet| Membership { fleet, config })
+    }
+
+    /// What grows and signs the audit log's tree.
+    pub(crate) fn tree(&self) -> Arc<AuditTree> {
+        self.tree.clone()
     }
 
     /// What remembers which messages came, where the queue's own backend cannot.
@@ -140,14 +147,23 @@ impl<'a> Opening<'a> {
         }
     }
 
-    async fn audit(&mut self) -> Result<Arc<dyn AuditLog>, StartError> {
+    async fn audit(&mut self) -> Result<(Arc<dyn AuditLog>, Arc<AuditTree>), StartError> {
+        let (data, named) = (&self.config.data, &self.config.audit_log);
+        let tree = AuditTreeConfig {
+            origin: named.origin.clone(),
+            key: named.key.clone().unwrap_or_else(|| data.join("keys").join("audit-log")),
+            checkpoints: named.checkpoints.clone().unwrap_or_else(|| data.join("audit-checkpoints")),
+        };
         match &self.config.audit {
             AuditConfig::Sqlite(config) => {
-                let audit = Arc::new(SqliteAudit::open(&self.config.data.join("audit.db"), config.durability).await?);
+                let audit = Arc::new(SqliteAudit::open(&data.join("audit.db"), config.durability).await?);
                 self.open.push(Open::SqliteAudit(audit.clone()));
-                Ok(audit)
+                Ok((audit.clone(), Arc::new(AuditTree::over_sqlite(audit, tree).await?)))
             }
-            AuditConfig::Postgres => Ok(Arc::new(PostgresAudit::open(self.postgres()?).await?)),
+            AuditConfig::Postgres => {
+                let audit = Arc::new(PostgresAudit::open(self.postgres()?).await?);
+                Ok((audit.clone(), Arc::new(AuditTree::over_postgres(audit, tree).await?)))
+            }
         }
     }
 

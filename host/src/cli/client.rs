@@ -91,6 +91,21 @@ pub(super) struct AuditRecord {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+pub(super) struct AuditTrees {
+    pub trees: Vec<AuditTree>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct AuditTree {
+    pub epoch: u64,
+    pub origin: String,
+    pub verifier_key: String,
+    pub first_sequence: u64,
+    pub signed_size: u64,
+    pub sealed_size: Option<u64>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct Subject {
     pub kind: String,
     pub id: String,
@@ -221,6 +236,10 @@ impl Client {
     /// `conditions` are the query parameters of `GET /v1/audit`.
     pub(super) async fn audit(&self, conditions: &[(&str, String)]) -> Result<Value> {
         self.answer(self.request(Method::GET, &["v1", "audit"]).query(conditions)).await
+    }
+
+    pub(super) async fn audit_trees(&self) -> Result<Value> {
+        self.answer(self.request(Method::GET, &["v1", "audit", "log"])).await
     }
 
     pub(super) async fn fleet(&self) -> Result<Value> {

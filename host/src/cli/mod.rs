@@ -19,18 +19,29 @@ use std::{path::PathBuf, process::ExitCode};
 /// How a command ends, for programs that call it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    Ok = 0,
+    Ok,
     /// It was tried and did not succeed; standard error says why.
-    Failed = 1,
+    Failed,
     /// The command line or a file it names is wrong.
-    Usage = 2,
+    Usage,
     /// The host could not be reached.
-    Unreachable = 3,
+    Unreachable,
+    /// What was verified contradicts itself or what was signed.
+    Tampered,
+    /// What was verified could not be read in full, or lacks signatures.
+    Incomplete,
+    /// The command line of a verification, or a file it names, is wrong.
+    VerifyUsage,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        ExitCode::from(exit as u8)
+        ExitCode::from(match exit {
+            Exit::Ok => 0,
+            Exit::Failed | Exit::Tampered => 1,
+            Exit::Usage | Exit::Incomplete => 2,
+            Exit::Unreachable | Exit::VerifyUsage => 3,
+        })
     }
 }
 
@@ -72,7 +83,7 @@ enum Command {
     /// Look at queues; put dead letters back or forget them.
     #[command(subcommand)]
     Queue(queue::QueueCommand),
-    /// Read the audit log.
+    /// Read and verify the audit log.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     /// Look at the hosts that share one state.
@@ -136,6 +147,25 @@ impl From<ClientError> for Complaint {
         };
         Self { exit, text: chain(&error) }
     }
+}
+
+/// The arguments of this process. Clap ends with 2 where they are wrong, which for a
+/// verification would say that the log is incomplete.
+pub fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        let verifies =
+            std::env::args().skip(1).take(2).eq(["audit", "verify"]) || std::env::args().skip(1).take(2).eq(["audit", "check-proof"]);
+        let exit = if verifies && error.use_stderr() {
+            Exit::VerifyUsage
+        } else if error.use_stderr() {
+            Exit::Usage
+        } else {
+            Exit::Ok
+        };
+        // Nothing is left to do where even this cannot be printed.
+        let _printed = error.print();
+        exit.into()
+    })
 }
 
 /// Runs one command to its end.

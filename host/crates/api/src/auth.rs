@@ -52,7 +52,7 @@ impl Caller {
             Self::Anonymous => (None, Vec::new()),
             Self::Key(key) => (Some(key.actor.clone()), key.roles.clone()),
         };
-        Cause { actor, roles, traceparent: traceparent.map(str::to_owned), depth: 0, attempt: 1 }
+        Cause { actor, roles, traceparent: traceparent.map(str::to_owned), depth: 0, attempt: 1, generation: 0 }
     }
 }
 

@@ -44,6 +44,9 @@ impl Modify for Keys {
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Base::openapi();
     document.merge(documented_routes());
+    // The router writes `{*path}` for the rest of a path, the document `{path}`.
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     document
 }
 

@@ -105,7 +105,7 @@ impl Prober {
 
     async fn probe(&self) -> Vec<BackendHealth> {
         // Metrics and secrets live in the process and cannot be away.
-        let Capabilities { cache, queue, databases, audit, metrics: _, secrets: _ } = &self.capabilities;
+        let Capabilities { cache, queue, databases, audit, transparency: _, metrics: _, secrets: _ } = &self.capabilities;
         let (cache, queue, database, audit, state) = tokio::join!(
             one("cache", cache.health()),
             one("queue", queue.health()),

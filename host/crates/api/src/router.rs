@@ -7,7 +7,9 @@ use crate::{
     openapi::{self, Rendered},
     problem,
     readiness::{Plugged, Prober, Readiness},
-    routes::{self, Plugins, audit, cache, cache_bulk, decisions, events, fleet, health, hooks::Hooks, metrics, plugins, queues, tasks},
+    routes::{
+        self, Plugins, audit, audit_log, cache, cache_bulk, decisions, events, fleet, health, hooks::Hooks, metrics, plugins, queues, tasks,
+    },
 };
 use axum::{Router, extract::DefaultBodyLimit, routing::any_service};
 use http::{Method, Uri};
@@ -73,7 +75,7 @@ fn plugin_router(edge: &Arc<Edge>, state: Plugins, config: &ApiConfig) -> Router
 }
 
 fn capability_routes() -> OpenApiRouter<routes::Capabilities> {
-    [tasks::routes(), cache::routes(), cache_bulk::routes(), queues::routes(), audit::routes(), metrics::routes()]
+    [tasks::routes(), cache::routes(), cache_bulk::routes(), queues::routes(), audit::routes(), audit_log::routes(), metrics::routes()]
         .into_iter()
         .fold(events::routes(), OpenApiRouter::merge)
 }

@@ -64,6 +64,13 @@ pub struct AuditRecord {
     pub actor: String,
     pub plugin_id: String,
     pub plugin_version: String,
+    /// Of the component: `sha256:` and hexadecimal digits; empty where no plugin did it, and in records of hosts that
+    /// did not know it yet.
+    #[serde(default)]
+    pub plugin_digest: String,
+    /// Of the snapshot that the call ran under; 0 outside of calls, and in records of hosts that did not know it yet.
+    #[serde(default)]
+    pub generation: u64,
     pub invocation_id: String,
     pub entry: AuditEntry,
 }

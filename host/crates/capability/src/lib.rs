@@ -15,6 +15,7 @@ pub mod name;
 pub mod queue;
 pub mod secrets;
 pub mod state;
+pub mod transparency;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -32,6 +33,7 @@ pub struct Capabilities {
     pub queue: Arc<dyn queue::Queue>,
     pub databases: Arc<dyn database::Databases>,
     pub audit: Arc<dyn audit::AuditLog>,
+    pub transparency: Arc<dyn transparency::Transparency>,
     pub metrics: Arc<dyn metrics::Metrics>,
     pub secrets: Arc<dyn secrets::Secrets>,
 }

@@ -47,6 +47,8 @@ pub(crate) async fn append<T: Facts + Sync>(
         actor: actor.to_owned(),
         plugin_id: "host".to_owned(),
         plugin_version: String::new(),
+        plugin_digest: String::new(),
+        generation: 0,
         invocation_id: String::new(),
         entry: AuditEntry {
             action: action.to_owned(),

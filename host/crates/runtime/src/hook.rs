@@ -47,6 +47,8 @@ pub struct Cause {
     pub depth: u32,
     /// 1 for the first delivery.
     pub attempt: u32,
+    /// Of the snapshot the call runs under, which the runtime sets; 0 in a probe.
+    pub generation: u64,
 }
 
 /// Bytes with a media type.

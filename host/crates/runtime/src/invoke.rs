@@ -72,7 +72,8 @@ impl Invoker {
             version.meters.waited(began.elapsed());
             let (hook, attempt) = (call.hook, call.cause.attempt);
             // The wait in line has used up some of the time the caller has.
-            let call = Call { timeout: call.timeout.map(|timeout| timeout.saturating_sub(began.elapsed())), ..call };
+            let timeout = call.timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
+            let call = Call { timeout, cause: Cause { generation, ..call.cause }, ..call };
             let outcome = self.run(&version, invocation_id.clone(), call, (live, turn)).await;
             version.meters.called(hook, outcome.as_ref().map_or_else(Failure::code, |_| "ok"), began.elapsed());
             // A message that is tried again is one reason to trap, not several.

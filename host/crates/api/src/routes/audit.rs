@@ -88,6 +88,10 @@ struct Record {
     actor: String,
     plugin_id: String,
     plugin_version: String,
+    /// Of the component; empty where no plugin did it.
+    plugin_digest: String,
+    /// What the host served when it happened; 0 outside of plugins' calls.
+    generation: u64,
     /// Of records appended here: the request's id.
     invocation_id: String,
     action: String,
@@ -151,6 +155,8 @@ async fn append(
         actor: visit.caller.audit_actor().to_owned(),
         plugin_id: API.to_owned(),
         plugin_version: env!("CARGO_PKG_VERSION").to_owned(),
+        plugin_digest: String::new(),
+        generation: 0,
         invocation_id: visit.request_id.as_str().to_owned(),
         entry: entry.into(),
     };
@@ -215,7 +221,7 @@ impl From<EntryRequest> for AuditEntry {
 impl From<StoredRecord> for Record {
     fn from(stored: StoredRecord) -> Self {
         let StoredRecord { sequence, record, digest } = stored;
-        let AuditRecord { id, recorded_at_ms, actor, plugin_id, plugin_version, invocation_id, entry } = record;
+        let AuditRecord { id, recorded_at_ms, actor, plugin_id, plugin_version, plugin_digest, generation, invocation_id, entry } = record;
         let AuditEntry { action, subject, outcome, summary, changes, attributes } = entry;
         let outcome = match outcome {
             AuditOutcome::Success => OutcomeView::Success,
@@ -230,6 +236,8 @@ impl From<StoredRecord> for Record {
             actor,
             plugin_id,
             plugin_version,
+            plugin_digest,
+            generation,
             invocation_id,
             action,
             subject: SubjectView { kind: subject.kind, id: subject.id },

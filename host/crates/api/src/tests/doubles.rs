@@ -12,6 +12,7 @@ use plinth_capability::{
     queue::{DeadLetter, DeadLetterPage, Delivery, Depth, Destination, Message, Queue, QueueSpec, Selection, Settlement},
     secrets::Secrets,
     state::{HostState, StoredSlot},
+    transparency::{Transparency, TreeView},
 };
 use std::{
     sync::{
@@ -33,7 +34,7 @@ pub(super) struct Doubles {
 impl Doubles {
     pub(super) fn capabilities(&self) -> Capabilities {
         let Self { cache, queue, audit, metrics, databases } = self.clone();
-        Capabilities { cache, queue, databases, audit, metrics, secrets: Arc::new(Nothing) }
+        Capabilities { cache, queue, databases, audit, transparency: Arc::new(Nothing), metrics, secrets: Arc::new(Nothing) }
     }
 
     pub(super) fn state(&self) -> Arc<dyn HostState> {
@@ -275,5 +276,28 @@ impl HostState for Nothing {
     }
     async fn health(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Transparency for Nothing {
+    async fn trees(&self) -> Result<Vec<TreeView>> {
+        Ok(Vec::new())
+    }
+
+    async fn checkpoint(&self, _: u64) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    async fn tile(&self, _: u64, _: &str) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
+
+    async fn proof(&self, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    async fn consistency(&self, _: u64, _: u64, _: u64) -> Result<Option<Vec<[u8; 32]>>> {
+        Ok(None)
     }
 }

@@ -1,6 +1,5 @@
 //! Cursors through a log: the last sequence given, and the log's signature on it.
 
-use super::hex;
 use aws_lc_rs::hmac;
 use plinth_capability::{Error, ErrorKind, Result};
 
@@ -21,5 +20,6 @@ pub(super) fn read(key: &hmac::Key, text: &str) -> Result<i64> {
 
 fn tag(key: &hmac::Key, sequence: i64) -> String {
     let signed = hmac::sign(key, &sequence.to_be_bytes());
-    hex(signed.as_ref().get(..TAG_BYTES).unwrap_or_default())
+    let bytes = signed.as_ref().get(..TAG_BYTES).unwrap_or_default();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

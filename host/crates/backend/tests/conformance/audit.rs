@@ -51,6 +51,8 @@ mod sqlite {
             actor: "system".into(),
             plugin_id: "p".into(),
             plugin_version: "1.0.0".into(),
+            plugin_digest: "sha256:00".to_owned(),
+            generation: 7,
             invocation_id: "i".into(),
             entry: AuditEntry {
                 action: "a.b".into(),
@@ -77,7 +79,8 @@ mod sqlite {
             concat!(
                 r#"{{"actor":"system","entry":{{"action":"a.b","attributes":[["z","1"]],"changes":[],"#,
                 r#""outcome":{{"reason":"no","result":"denied"}},"subject":{{"id":"s","kind":"k"}},"summary":""}},"#,
-                r#""id":"{}","invocation_id":"i","plugin_id":"p","plugin_version":"1.0.0","recorded_at_ms":1}}"#
+                r#""generation":7,"id":"{}","invocation_id":"i","plugin_digest":"sha256:00","plugin_id":"p","plugin_version":"1.0.0","#,
+                r#""recorded_at_ms":1}}"#
             ),
             record.id
         );
@@ -185,6 +188,8 @@ mod postgres {
             actor: "with a \0 in it".into(),
             plugin_id: "p".into(),
             plugin_version: "1.0.0".into(),
+            plugin_digest: "sha256:00".to_owned(),
+            generation: 7,
             invocation_id: "i".into(),
             entry: AuditEntry {
                 action: "a.b".into(),

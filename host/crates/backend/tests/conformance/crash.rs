@@ -63,6 +63,8 @@ fn record(id: &str) -> AuditRecord {
         actor: text(),
         plugin_id: text(),
         plugin_version: text(),
+        plugin_digest: "sha256:00".to_owned(),
+        generation: 7,
         invocation_id: text(),
         entry,
     }

@@ -6,11 +6,7 @@ mod postgres {
         postgres::{Postgres, PostgresConfig},
         state::PostgresState,
     };
-    use plinth_capability::{
-        conformance::fleet::FleetFixture,
-        fleet::Fleet,
-        state::HostState,
-    };
+    use plinth_capability::{conformance::fleet::FleetFixture, fleet::Fleet, state::HostState};
     use plinth_services::shared;
     use std::sync::Arc;
 

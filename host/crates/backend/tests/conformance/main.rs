@@ -10,6 +10,8 @@ mod crash;
 #[cfg(test)]
 mod database;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod inbox;
 #[cfg(test)]
 mod metrics;
@@ -23,3 +25,5 @@ mod secrets;
 mod state;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod transparency;

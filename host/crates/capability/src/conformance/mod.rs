@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod queue;
 pub mod secrets;
 pub mod state;
+pub mod transparency;
 
 use crate::audit::{AuditFilter, AuditLog, StoredRecord};
 use std::time::{Duration, Instant};
@@ -108,10 +109,17 @@ mod tests {
     fn state_suite_is_the_contract() {
         bullets_match_cases(include_str!("../state.rs"), include_str!("state.rs"));
     }
+
+    #[test]
+    fn transparency_suite_is_the_contract() {
+        bullets_match_cases(include_str!("../transparency.rs"), include_str!("transparency.rs"));
+    }
+
     #[test]
     fn inbox_suite_is_the_contract() {
         bullets_match_cases(include_str!("../inbox.rs"), include_str!("inbox.rs"));
     }
+
     #[test]
     fn fleet_suite_is_the_contract() {
         bullets_match_cases(include_str!("../fleet.rs"), include_str!("fleet.rs"));

@@ -61,6 +61,7 @@ fn receipt_out(receipt: Receipt) -> WitReceipt {
 
 fn stored_out(stored: StoredRecord) -> StoredEntry {
     let StoredRecord { sequence, record, digest } = stored;
+    let attributes = [("plugin-digest", record.plugin_digest), ("generation", record.generation.to_string())];
     StoredEntry {
         receipt: WitReceipt { id: record.id, sequence, recorded_at_ms: record.recorded_at_ms },
         entry: entry_out(record.entry),
@@ -69,7 +70,7 @@ fn stored_out(stored: StoredRecord) -> StoredEntry {
         plugin_version: record.plugin_version,
         invocation_id: record.invocation_id,
         digest,
-        attributes: Vec::new(),
+        attributes: attributes.map(|(name, value)| (name.to_owned(), value)).into(),
     }
 }
 
@@ -99,6 +100,8 @@ impl CallState {
             actor: self.cause.actor.clone().unwrap_or_else(|| format!("plugin:{}", info.plugin)),
             plugin_id: info.plugin.to_string(),
             plugin_version: info.version.clone(),
+            plugin_digest: info.digest.clone(),
+            generation: self.cause.generation,
             invocation_id: self.invocation_id.clone(),
             entry: entry_in(entry),
         })

@@ -61,6 +61,8 @@ impl CallState {
             actor: format!("plugin:{}", info.plugin),
             plugin_id: info.plugin.to_string(),
             plugin_version: info.version.clone(),
+            plugin_digest: info.digest.clone(),
+            generation: self.cause.generation,
             invocation_id: self.invocation_id.clone(),
             entry: AuditEntry {
                 action: "host.secret.reveal".to_owned(),

@@ -10,6 +10,7 @@ use plinth_capability::{
     Result,
     audit::{AuditFilter, AuditLog, AuditPage, AuditRecord, Receipt, StoredRecord},
 };
+use sqlx::{PgConnection, PgPool};
 
 pub struct PostgresAudit {
     postgres: Postgres,
@@ -17,6 +18,10 @@ pub struct PostgresAudit {
 }
 
 impl PostgresAudit {
+    pub(super) fn pool(&self) -> &PgPool {
+        self.postgres.pool()
+    }
+
     pub async fn open(postgres: Postgres) -> Result<Self> {
         let key: sqlx::Result<Vec<u8>> = sqlx::query_scalar("SELECT cursor_key FROM plinth.settings").fetch_one(postgres.pool()).await;
         let key = key.map_err(|e| map_error("audit.open", e))?;
@@ -47,6 +52,19 @@ impl Columns {
     }
 }
 
+/// Also as a part of a transaction.
+pub(super) async fn append_on(connection: &mut PgConnection, encoded: Vec<Encoded>) -> Result<Vec<Receipt>> {
+    let ids: Vec<String> = encoded.iter().map(|one| one.record.id.clone()).collect();
+    let mut columns = Columns::default();
+    encoded.into_iter().for_each(|one| columns.push(one));
+    let Columns { texts: [id, actor, plugin, kind, subject, action, outcome], times, bodies } = columns;
+    let append = sqlx::query_as::<_, (i64, i64)>(APPEND).bind(id).bind(times).bind(actor).bind(plugin);
+    let append = append.bind(kind).bind(subject).bind(action).bind(outcome).bind(bodies);
+    let places = append.fetch_all(connection).await.map_err(|e| map_error("audit.append", e))?;
+    let receipt = |(id, (place, at))| Receipt { id, sequence: from_sql(place), recorded_at_ms: from_sql(at) };
+    Ok(ids.into_iter().zip(places).map(receipt).collect())
+}
+
 #[async_trait]
 impl AuditLog for PostgresAudit {
     async fn append(&self, records: Vec<AuditRecord>) -> Result<Vec<Receipt>> {
@@ -54,15 +72,7 @@ impl AuditLog for PostgresAudit {
         if encoded.is_empty() {
             return Ok(Vec::new());
         }
-        let ids: Vec<String> = encoded.iter().map(|one| one.record.id.clone()).collect();
-        let mut columns = Columns::default();
-        encoded.into_iter().for_each(|one| columns.push(one));
-        let Columns { texts: [id, actor, plugin, kind, subject, action, outcome], times, bodies } = columns;
-        let append = sqlx::query_as::<_, (i64, i64)>(APPEND).bind(id).bind(times).bind(actor).bind(plugin);
-        let append = append.bind(kind).bind(subject).bind(action).bind(outcome).bind(bodies);
-        let places = append.fetch_all(self.postgres.pool()).await.map_err(|e| map_error("audit.append", e))?;
-        let receipt = |(id, (place, at))| Receipt { id, sequence: from_sql(place), recorded_at_ms: from_sql(at) };
-        Ok(ids.into_iter().zip(places).map(receipt).collect())
+        append_on(&mut *self.postgres.pool().acquire().await.map_err(|e| map_error("audit.append", e))?, encoded).await
     }
 
     async fn find(&self, filter: &AuditFilter, cursor: Option<&str>, limit: u32) -> Result<AuditPage> {

@@ -26,7 +26,10 @@ pub(super) async fn append(connection: &mut SqliteConnection, encoded: Vec<Encod
     Ok(receipts)
 }
 
-async fn append_one(connection: &mut SqliteConnection, Encoded { record, bytes }: Encoded) -> Result<Receipt, sqlx::Error> {
+pub(in crate::audit) async fn append_one(
+    connection: &mut SqliteConnection,
+    Encoded { record, bytes }: Encoded,
+) -> Result<Receipt, sqlx::Error> {
     let sequence: Option<i64> = sqlx::query_scalar(INSERT)
         .bind(&record.id)
         .bind(to_sql(record.recorded_at_ms))

@@ -3,6 +3,8 @@
 mod append;
 mod find;
 
+pub(super) use append::append_one;
+
 use super::cursor;
 use crate::sqlite::{
     Durability, SqliteFile, from_sql, map_error, migrate,
@@ -22,14 +24,14 @@ use std::path::Path;
 const READERS: u32 = 4;
 
 pub struct SqliteAudit {
-    writer: Writer<Nothing>,
-    readers: SqlitePool,
+    pub(super) writer: Writer<Nothing>,
+    pub(super) readers: SqlitePool,
     cursor_key: hmac::Key,
 }
 
 /// The next sequence is asked of the file each time: the end of an index is
 /// cheap, and another process may have appended.
-struct Nothing;
+pub(super) struct Nothing;
 
 impl Memory for Nothing {
     fn ended(&mut self, _committed: bool) {}
@@ -39,7 +41,7 @@ impl SqliteAudit {
     pub async fn open(path: &Path, durability: Durability) -> Result<Self> {
         let file = SqliteFile::open(path, durability).await?;
         let mut connection = file.writer_connection().await?;
-        migrate(&mut connection, &[include_str!("schema.sql")]).await?;
+        migrate(&mut connection, &[include_str!("schema.sql"), include_str!("tree.sql")]).await?;
         let readers = file.readers(READERS).await?;
         let key: Vec<u8> =
             sqlx::query_scalar("SELECT key FROM cursor_key").fetch_one(&readers).await.map_err(|e| map_error("audit.open", e))?;

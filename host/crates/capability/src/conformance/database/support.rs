@@ -210,6 +210,8 @@ pub(super) fn record(action: &str) -> AuditRecord {
         actor: "user:4711".to_owned(),
         plugin_id: "applications".to_owned(),
         plugin_version: "1.0.0".to_owned(),
+        plugin_digest: "sha256:00".to_owned(),
+        generation: 7,
         invocation_id: "i-1".to_owned(),
         entry: AuditEntry {
             action: action.to_owned(),

@@ -1,20 +1,14 @@
-//! `plinth audit`: reads the audit log of a running host.
+//! `plinth audit query`: reads the audit log of a running host.
 
-use super::{
+use crate::cli::{
     Done, Remote, block_on,
     client::{AuditPage, AuditRecord},
 };
-use clap::{Args, Subcommand};
+use clap::Args;
 use comfy_table::Table;
 
-#[derive(Subcommand)]
-pub(super) enum AuditCommand {
-    /// Records that meet every condition given, oldest first.
-    Query(Query),
-}
-
 #[derive(Args)]
-pub(super) struct Query {
+pub(in crate::cli) struct Query {
     /// What it was done to, e.g. `application`.
     #[arg(long)]
     subject_kind: Option<String>,
@@ -49,16 +43,13 @@ pub(super) struct Query {
     remote: Remote,
 }
 
-impl AuditCommand {
-    pub(super) fn run(self) -> Done {
-        let Self::Query(query) = self;
-        let conditions = query.conditions();
-        let page = block_on(async { Ok(query.remote.client()?.audit(&conditions).await?) })?;
-        query.remote.print(page, |page: AuditPage| table(&page))
-    }
-}
-
 impl Query {
+    pub(super) fn run(self) -> Done {
+        let conditions = self.conditions();
+        let page = block_on(async { Ok(self.remote.client()?.audit(&conditions).await?) })?;
+        self.remote.print(page, |page: AuditPage| table(&page))
+    }
+
     fn conditions(&self) -> Vec<(&'static str, String)> {
         let given = [
             ("subject_kind", self.subject_kind.clone()),

@@ -1,0 +1,41 @@
+//! Signing how far the tree is.
+
+use super::{
+    AuditTree,
+    copies::Copies,
+    keys::failed,
+    store::{Epoch, SignedHead},
+};
+use plinth_audit::{checkpoint::Checkpoint, tile::TileEdge};
+use plinth_capability::{Error, ErrorKind, Result};
+
+impl AuditTree {
+    /// `now` was compared with all that is known to be signed.
+    pub(super) async fn sign(&self, epoch: &Epoch, now: &TileEdge) -> Result<()> {
+        if let Some(newest) = self.store.signed(epoch.number).await?
+            && newest.size >= now.size()
+        {
+            return self.keep(epoch, &newest).await;
+        }
+        let checkpoint = Checkpoint::new(&epoch.origin, now.size(), now.root()).map_err(|e| failed("the tree cannot be signed", e))?;
+        let unfit = || Error::new(ErrorKind::Internal, "audit.checkpoint", "the checkpoint is no note");
+        let mut note = checkpoint.to_note().ok_or_else(unfit)?;
+        note.sign(&self.keys.signer(&epoch.origin)?, 0).map_err(|e| failed("the tree cannot be signed", e))?;
+        let head = SignedHead { size: now.size(), note: note.to_string() };
+        // Outside the database first: what anybody has seen signed is then known there.
+        self.keep(epoch, &head).await?;
+        self.store.sign(epoch.number, &head).await.map(drop)
+    }
+
+    /// What another host signed is known here too from now on.
+    async fn keep(&self, epoch: &Epoch, head: &SignedHead) -> Result<()> {
+        match self.copies.off(Copies::newest).await? {
+            Some((number, note)) if number > epoch.number || (number == epoch.number && note == head.note) => Ok(()),
+            Some((number, note)) if number == epoch.number && self.keys.read(&epoch.origin, &note)?.size() > head.size => Ok(()),
+            _ => {
+                let (number, note) = (epoch.number, head.note.clone());
+                self.copies.off(move |copies| copies.keep(number, &note)).await
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The suite of the audit log's tree over every backend, and several hosts over one log.
+
+use plinth_backend::audit::{AuditTree, AuditTreeConfig};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// What a host has outside the database.
+fn config(outside: &TempDir) -> AuditTreeConfig {
+    AuditTreeConfig {
+        origin: Some("audit.example.org/test".into()),
+        key: outside.path().join("key"),
+        checkpoints: outside.path().join("checkpoints"),
+    }
+}
+
+/// A host's tree, growing until this is dropped.
+struct Growing {
+    tree: Arc<AuditTree>,
+    _task: JoinSet<()>,
+}
+
+fn growing(tree: AuditTree) -> Growing {
+    let tree = Arc::new(tree);
+    let mut task = JoinSet::new();
+    let grown = tree.clone();
+    task.spawn(async move { grown.run(CancellationToken::new()).await });
+    Growing { tree, _task: task }
+}
+
+mod sqlite {
+    use super::{Growing, config, growing};
+    use crate::support::snapshot;
+    use async_trait::async_trait;
+    use plinth_backend::{
+        Durability,
+        audit::{AuditTree, SqliteAudit},
+    };
+    use plinth_capability::{audit::AuditLog, conformance::transparency::TransparencyFixture, transparency::Transparency};
+    use std::sync::Arc;
+    use tempfile::TempDir;
+
+    struct Fixture {
+        log: Arc<SqliteAudit>,
+        growing: Growing,
+        dir: TempDir,
+        outside: TempDir,
+        kept: Option<TempDir>,
+        /// Its files are still written to by what was running before.
+        dead: Vec<TempDir>,
+    }
+
+    async fn open(dir: &TempDir, outside: &TempDir) -> (Arc<SqliteAudit>, Growing) {
+        let log = Arc::new(SqliteAudit::open(&dir.path().join("audit.db"), Durability::Process).await.unwrap());
+        let tree = AuditTree::over_sqlite(log.clone(), config(outside)).await.unwrap();
+        (log, growing(tree))
+    }
+
+    async fn fixture() -> Fixture {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (log, growing) = open(&dir, &outside).await;
+        Fixture { log, growing, dir, outside, kept: None, dead: Vec::new() }
+    }
+
+    #[async_trait]
+    impl TransparencyFixture for Fixture {
+        fn log(&self) -> Arc<dyn AuditLog> {
+            self.log.clone()
+        }
+
+        fn tree(&self) -> Arc<dyn Transparency> {
+            self.growing.tree.clone()
+        }
+
+        async fn back_up(&mut self) {
+            self.kept = Some(snapshot(&self.dir, "audit.db"));
+        }
+
+        async fn restore(&mut self) {
+            let dir = snapshot(self.kept.as_ref().unwrap(), "audit.db");
+            (self.log, self.growing) = open(&dir, &self.outside).await;
+            self.dead.push(std::mem::replace(&mut self.dir, dir));
+        }
+    }
+
+    plinth_capability::transparency_conformance!(fixture());
+}
+
+mod postgres {
+    use super::{Growing, config, growing};
+    use crate::postgres::Fresh;
+    use async_trait::async_trait;
+    use plinth_backend::audit::{AuditTree, PostgresAudit};
+    use plinth_capability::{audit::AuditLog, conformance::transparency::TransparencyFixture, transparency::Transparency};
+    use sqlx::Executor;
+    use std::sync::Arc;
+    use tempfile::TempDir;
+
+    struct Fixture {
+        log: Arc<PostgresAudit>,
+        growing: Growing,
+        fresh: Fresh,
+        outside: TempDir,
+    }
+
+    async fn open(fresh: &Fresh, outside: &TempDir) -> (Arc<PostgresAudit>, Growing) {
+        let log = Arc::new(PostgresAudit::open(fresh.open().await).await.unwrap());
+        let tree = AuditTree::over_postgres(log.clone(), config(outside)).await.unwrap();
+        (log, growing(tree))
+    }
+
+    async fn fixture() -> Fixture {
+        let (fresh, outside) = (Fresh::new().await, tempfile::tempdir().unwrap());
+        let (log, growing) = open(&fresh, &outside).await;
+        Fixture { log, growing, fresh, outside }
+    }
+
+    /// Everything that is about the log, kept in a second schema.
+    const TABLES: [&str; 5] = ["audit", "audit_end", "audit_epochs", "audit_tiles", "audit_checkpoints"];
+
+    #[async_trait]
+    impl TransparencyFixture for Fixture {
+        fn log(&self) -> Arc<dyn AuditLog> {
+            self.log.clone()
+        }
+
+        fn tree(&self) -> Arc<dyn Transparency> {
+            self.growing.tree.clone()
+        }
+
+        async fn back_up(&mut self) {
+            let mut admin = self.fresh.admin().await;
+            admin.execute("CREATE SCHEMA kept").await.unwrap();
+            for table in TABLES {
+                admin.execute(sqlx::AssertSqlSafe(format!("CREATE TABLE kept.{table} AS TABLE plinth.{table}"))).await.unwrap();
+            }
+        }
+
+        /// As whoever owns the server can, whatever triggers there are.
+        async fn restore(&mut self) {
+            let mut admin = self.fresh.admin().await;
+            admin.execute("SET session_replication_role = replica").await.unwrap();
+            for table in TABLES {
+                let put = format!("DELETE FROM plinth.{table}; INSERT INTO plinth.{table} SELECT * FROM kept.{table}");
+                admin.execute(sqlx::AssertSqlSafe(put)).await.unwrap();
+            }
+            (self.log, self.growing) = open(&self.fresh, &self.outside).await;
+        }
+    }
+
+    plinth_capability::transparency_conformance!(fixture());
+
+    #[tokio::test]
+    async fn hosts_side_by_side_make_one_tree() {
+        let (fresh, outside) = (Fresh::new().await, tempfile::tempdir().unwrap());
+        let hosts = [open(&fresh, &outside).await, open(&fresh, &outside).await, open(&fresh, &outside).await];
+        let mut writers = tokio::task::JoinSet::new();
+        for (log, _) in &hosts {
+            let log = log.clone();
+            writers.spawn(async move {
+                for _ in 0..40 {
+                    log.append((0..10).map(|_| super::record()).collect()).await.unwrap();
+                }
+            });
+        }
+        writers.join_all().await;
+        for (_, growing) in &hosts {
+            growing.tree.step().await.unwrap();
+        }
+        let trees = hosts[0].1.tree.trees().await.unwrap();
+        assert_eq!(trees.iter().map(|tree| (tree.epoch, tree.signed)).collect::<Vec<_>>(), [(0, 1_200)]);
+    }
+}
+
+fn record() -> plinth_capability::audit::AuditRecord {
+    use plinth_capability::audit::{AuditEntry, AuditOutcome, AuditRecord, Subject};
+    AuditRecord {
+        id: uuid::Uuid::now_v7().to_string(),
+        recorded_at_ms: 1,
+        actor: "system".into(),
+        plugin_id: "p".into(),
+        plugin_version: "1.0.0".into(),
+        plugin_digest: "sha256:00".to_owned(),
+        generation: 7,
+        invocation_id: "i".into(),
+        entry: AuditEntry {
+            action: "a.b".into(),
+            subject: Subject { kind: "k".into(), id: "s".into() },
+            outcome: AuditOutcome::Success,
+            summary: String::new(),
+            changes: Vec::new(),
+            attributes: Vec::new(),
+        },
+    }
+}
