@@ -97,7 +97,7 @@ impl EngineConfig {
             .async_stack_size(self.max_wasm_stack_bytes as usize + (512 << 10))
             .memory_init_cow(true)
             .wasm_backtrace_details(WasmBacktraceDetails::Disable)
-            .wasm_multi_memory(false)
+            .wasm_multi_memory(true)
             .wasm_memory64(false)
             .wasm_relaxed_simd(false)
             .wasm_custom_page_sizes(false);

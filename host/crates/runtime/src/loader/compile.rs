@@ -26,7 +26,7 @@ pub struct CompilerConfig {
 
 impl CompilerConfig {
     pub fn new(program: PathBuf) -> Self {
-        Self { program, memory_bytes: 4 << 30, cpu_seconds: 60, timeout_ms: 30_000 }
+        Self { program, memory_bytes: 4 << 30, cpu_seconds: 60, timeout_ms: 100_000 }
     }
 }
 
