@@ -6,6 +6,8 @@ mod alone;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod audit_log;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod bounds;
@@ -21,6 +23,8 @@ mod hooks;
 mod limits;
 #[cfg(test)]
 mod loader;
+#[cfg(test)]
+mod order_desk;
 #[cfg(test)]
 mod permissions;
 #[cfg(test)]

@@ -120,6 +120,8 @@ async fn a_forged_actor_is_not_believed() {
         (&record["actor"], &record["plugin_id"], &record["plugin_version"], &record["invocation_id"]),
         (&json!("plugin:misbehave"), &json!("misbehave"), &json!("1.0.0"), &json!(answer.header("plinth-invocation")))
     );
+    let served = (json!(answer.header("plinth-digest")), json!(answer.header("plinth-generation").parse::<u64>().unwrap()));
+    assert_eq!((&record["plugin_digest"], &record["generation"]), (&served.0, &served.1));
     assert_eq!(record["attributes"]["actor"], "user:admin", "the claim is kept as what it is");
     host.stop().await;
 }

@@ -25,6 +25,16 @@ impl Package {
         Self::read(&root().join("target/fixtures"), name)
     }
 
+    /// The order desk of `examples/LANGUAGE`, built by its own script.
+    pub fn example(language: &str) -> Self {
+        let folder = root().join("examples").join(language);
+        let read =
+            |path: &Path| std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}; `cargo xtask languages` builds it", path.display()));
+        let component = read(&folder.join(format!("build/order-desk-{language}.wasm")));
+        let manifest = String::from_utf8(read(&folder.join("plugin.toml"))).expect("a manifest is text");
+        Self { component, manifest, config: None, approve: true }
+    }
+
     fn read(folder: &Path, name: &str) -> Self {
         let file = |extension: &str| {
             let path = folder.join(name).with_extension(extension);

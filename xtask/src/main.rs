@@ -1,9 +1,11 @@
-//! One command for each chore of this repository: `cargo xtask demo | test | ci | plugins | tidy | operations | bench`.
+//! One command for each chore of this repository: `cargo xtask --help` lists them.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks to its user")]
 
+mod audit_interop;
 mod bench;
 mod ci;
 mod demo;
+mod languages;
 mod operations;
 mod plugins;
 mod promises;
@@ -37,6 +39,8 @@ enum Command {
     Operations(operations::Args),
     Bench(bench::Args),
     Promises(promises::Args),
+    Languages(languages::Args),
+    AuditInterop(audit_interop::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +53,8 @@ fn main() -> ExitCode {
         Command::Operations(args) => operations::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Promises(args) => promises::run(&args),
+        Command::Languages(args) => languages::run(&args),
+        Command::AuditInterop(args) => audit_interop::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,10 +3,10 @@
 use crate::{plugins, shell};
 use anyhow::Result;
 
-/// Breaks brokers, databases, networks and hosts on purpose and counts what was promised
+/// Breaks brokers, databases, networks, hosts and the audit log on purpose and counts what was promised
 ///
 /// Without a name all promises; `--long` for at least 10,000 acknowledgements per cell; `--help` after
-/// `--` for the rest. Example: `cargo xtask promises --long P1 P3`.
+/// `--` for the rest. Example: `cargo xtask promises --long P1 P5`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Promises and options, passed on as they are

@@ -119,7 +119,7 @@ async fn beside(host: &Client, package: &Package, excess: Excess) -> (Seen, u64)
                 host.act(&name, behaviour, b"").await;
             })),
             // One of the callers is also the one who installs.
-            Trap(behaviour) => noise.spawn(until(stop, async move || trapped(&host, &package, behaviour, number == 0).await)),
+            Trap(behaviour) => noise.spawn(until(stop.clone(), async move || trapped(&host, &package, behaviour, number == 0, &stop).await)),
             CompileBomb if number == 0 => {
                 let bomb = Package::of(&name, plinth_guest_build::compile_bomb(60).unwrap());
                 noise.spawn(until(stop, async move || host.install(&bomb).await.assert_problem(422, "compile-failed")))
@@ -137,7 +137,7 @@ async fn beside(host: &Client, package: &Package, excess: Excess) -> (Seen, u64)
     (seen, noise.join_all().await.into_iter().sum())
 }
 
-async fn trapped(host: &Client, package: &Package, behaviour: &str, installs: bool) {
+async fn trapped(host: &Client, package: &Package, behaviour: &str, installs: bool, stop: &CancellationToken) {
     static MARK: AtomicU32 = AtomicU32::new(0);
     let name = package.name();
     let answer = host.act(&name, behaviour, b"").await;
@@ -149,10 +149,9 @@ async fn trapped(host: &Client, package: &Package, behaviour: &str, installs: bo
         let mark = MARK.fetch_add(1, Ordering::Relaxed);
         host.installed(&package.clone().marked(&format!("{mark}")).versioned(&format!("1.1.{mark}"))).await;
     } else {
-        let mut changed = false;
-        while !changed {
+        // The turn may end before the other caller has installed anything: then nobody does.
+        while !stop.is_cancelled() && host.slot(&name).await["state"] != "live" {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            changed = host.slot(&name).await["state"] == "live";
         }
     }
 }

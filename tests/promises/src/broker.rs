@@ -41,6 +41,7 @@ enum How {
     Toxic(Toxic),
     KillLeader,
     PauseNode,
+    PartNode,
 }
 
 const fn one(name: &'static str, how: How) -> Fault {
@@ -60,7 +61,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     one("lost replies", How::Toxic(Toxic::LoseReplies)),
     one("memory alarm", How::Alarm),
     three("cluster: a node killed", How::KillLeader),
-    three("cluster: a node cut off", How::PauseNode),
+    three("cluster: a node stopped", How::PauseNode),
+    three("cluster: a node cut off", How::PartNode),
 ];
 
 impl Fault {
@@ -97,6 +99,11 @@ impl Fault {
                 cluster.node(0)?.pause()?;
                 tokio::time::sleep(time).await;
                 cluster.node(0)?.resume()?;
+            }
+            (Brokers::Three(cluster), How::PartNode) => {
+                cluster.part(0).await?;
+                tokio::time::sleep(time).await;
+                cluster.rejoin(0).await?;
             }
             (_, how) => anyhow::bail!("{how:?} does not fit these brokers"),
         }

@@ -58,6 +58,8 @@ pub(crate) async fn campaign(scale: Scale) -> Result<bool> {
     let ready =
         fleet["hosts"].as_array().map_or(0, |hosts| hosts.iter().filter(|host| host["live"] == true && host["ready"] == true).count());
     let seen = load.stop().await;
+    drop((one, two, back, ground));
+    let mixed_silently = without_news().await.context("without notifications")?;
     figures::write(
         "promise-fleet",
         &[
@@ -65,6 +67,7 @@ pub(crate) async fn campaign(scale: Scale) -> Result<bool> {
             ("requests", seen.sent as f64),
             ("failed", seen.failed as f64),
             ("mixed_after_convergence", mixed as f64),
+            ("mixed_without_notifications", mixed_silently as f64),
             ("answered_with_stragglers", stale as f64),
             ("changed_by_a_veto", vetoed_on as f64),
             ("live_hosts_at_the_end", ready as f64),
@@ -76,7 +79,32 @@ pub(crate) async fn campaign(scale: Scale) -> Result<bool> {
     }
     let rising = generations.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
     ensure!(rising, "generations do not rise: {generations:?}");
-    Ok(seen.failed == 0 && mixed == 0 && vetoed_on == 0 && ready == 3)
+    Ok(seen.failed == 0 && mixed == 0 && mixed_silently == 0 && vetoed_on == 0 && ready == 3)
+}
+
+/// Takes the notifications away from sessions that begin after it: what is left is asking every now and then.
+const SILENCE: &str = "CREATE SCHEMA silent;
+    CREATE FUNCTION silent.pg_notify(text, text) RETURNS void LANGUAGE sql AS 'SELECT';
+    ALTER DATABASE postgres SET search_path = silent, pg_catalog, public;";
+
+/// How many answers were of another version than the fleet's, where no host hears of a change.
+async fn without_news() -> Result<u64> {
+    let ground = Ground::start().await?;
+    ground.postgres.sql(SILENCE).await?;
+    let notifies =
+        ground.postgres.sql("SELECT pronamespace::regnamespace FROM pg_proc WHERE oid = 'pg_notify(text,text)'::regprocedure").await?;
+    ensure!(notifies.trim() == "silent", "notifications still go out by {notifies}");
+    let (one, two) = (ground.host("one", "").await?, ground.host("two", "").await?);
+    let versions = ["bench-v1", "bench-v2"].map(Package::fixture);
+    let mut mixed = 0;
+    for (package, wanted) in [(&versions[0], "1.0.0"), (&versions[1], "2.0.0"), (&versions[0], "1.0.0")] {
+        let change = one.installed(package).await;
+        ensure!(change["notices"].as_array().is_some_and(Vec::is_empty), "a host that polls was late: {change}");
+        for host in [&one, &two] {
+            mixed += ask(host, 5).await?.iter().filter(|version| *version != wanted).count() as u64;
+        }
+    }
+    Ok(mixed)
 }
 
 async fn ask(client: &Client, times: usize) -> Result<Vec<String>> {

@@ -10,6 +10,7 @@ mod hosts;
 mod outbox;
 mod publish;
 mod seats;
+mod tamper;
 
 use cell::Report;
 use clap::{Parser, ValueEnum};
@@ -25,6 +26,8 @@ enum Promise {
     P2,
     /// A message is gone only after its hook succeeded, or is a dead letter that says why.
     P3,
+    /// Whatever is changed in the audit log is found from its files.
+    P5,
     /// Each seat is sold once.
     P13,
     /// Hosts over one state agree on a change or leave all as it was.
@@ -34,7 +37,7 @@ enum Promise {
 /// Runs fault cells, prints a table per promise and writes target/figures/promise-NAME.json
 #[derive(Parser)]
 struct Args {
-    /// At least 10,000 acknowledgements per cell and longer faults, instead of a few seconds per cell
+    /// At least 10,000 acknowledgements per cell and longer faults, instead of a few seconds per cell; of P5 1,000 places per kind
     #[arg(long)]
     long: bool,
     /// Only cells whose name contains this
@@ -76,6 +79,7 @@ async fn campaign(args: Args) -> anyhow::Result<bool> {
             Promise::P1 => told(&publish::campaign("promise-p1", publish::Consumer::Reads, scale, &wanted).await?),
             Promise::P2 => outbox::campaign(scale).await?,
             Promise::P3 => told(&publish::campaign("promise-p3", publish::Consumer::Fails, scale, &wanted).await?),
+            Promise::P5 => tamper::campaign(scale).await?,
             Promise::P13 => seats::campaign(scale).await?,
             Promise::Fleet => fleet::campaign(scale).await?,
         };

@@ -27,6 +27,11 @@ mod alone {
     }
 
     #[test]
+    fn whatever_is_changed_in_the_audit_log_is_found() {
+        kept("P5");
+    }
+
+    #[test]
     fn each_seat_is_sold_once() {
         kept("P13");
     }

@@ -2,6 +2,7 @@
 
 mod docs;
 mod edges;
+mod modules;
 mod references;
 mod source;
 mod tree;
@@ -54,6 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let tree = Tree::read(&shell::root())?;
     let mut problems = edges::check(&tree)?;
     problems.extend(source::check(&tree));
+    problems.extend(modules::check(&tree));
     problems.extend(tree::check(&tree));
     problems.extend(docs::check(&tree));
     problems.extend(references::check(&shell::root(), args.fix)?);

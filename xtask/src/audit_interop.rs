@@ -1,0 +1,31 @@
+//! `cargo xtask audit-interop`: the audit log against verifiers that are not ours.
+
+use crate::shell;
+use anyhow::Result;
+use std::{env, path::Path, process::Command};
+
+const REQUIREMENTS: &str = "examples/audit-verifier/requirements.txt";
+
+/// Holds the audit log's formats against a second verifier in Python and PyPI's `pymerkle`
+///
+/// Not a part of CI: it installs Python packages, into a folder of its own below target.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_: &Args) -> Result<()> {
+    let venv = shell::root().join("target/audit-interop");
+    if !venv.join("bin/pip").is_file() {
+        shell::run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    }
+    let programs = venv.join("bin");
+    shell::run(Command::new(programs.join("pip")).args(["install", "--quiet", "--requirement"]).arg(shell::root().join(REQUIREMENTS)))?;
+    // By itself, since the feature is of this crate alone and the rest need not be built for it.
+    let test = ["test", "--package", "plinth-audit", "--features", "interop", "--test", "interop"];
+    shell::run(shell::cargo(&test).env("PATH", first_on_the_path(&programs)?))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the programs of the tests are put before those of the user")]
+fn first_on_the_path(programs: &Path) -> Result<std::ffi::OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    Ok(env::join_paths(std::iter::once(programs.to_path_buf()).chain(env::split_paths(&path)))?)
+}
