@@ -32,6 +32,7 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("plinth-io")
+            .on_thread_start(plinth_runtime::ask_for_short_slices)
             .build()
             .map_err(|e| Complaint::failed(e.to_string()))?;
         let done = runtime.block_on(serve(config));

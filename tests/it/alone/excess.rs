@@ -119,7 +119,9 @@ async fn beside(host: &Client, package: &Package, excess: Excess) -> (Seen, u64)
                 host.act(&name, behaviour, b"").await;
             })),
             // One of the callers is also the one who installs.
-            Trap(behaviour) => noise.spawn(until(stop.clone(), async move || trapped(&host, &package, behaviour, number == 0, &stop).await)),
+            Trap(behaviour) => {
+                noise.spawn(until(stop.clone(), async move || trapped(&host, &package, behaviour, number == 0, &stop).await))
+            }
             CompileBomb if number == 0 => {
                 let bomb = Package::of(&name, plinth_guest_build::compile_bomb(60).unwrap());
                 noise.spawn(until(stop, async move || host.install(&bomb).await.assert_problem(422, "compile-failed")))

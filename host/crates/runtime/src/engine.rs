@@ -1,5 +1,6 @@
 //! The one engine of the process, sized from configuration, and its clock.
 
+use crate::promptness::ask_for_short_slices;
 use serde::{Deserialize, Serialize};
 use std::{
     sync::{
@@ -126,7 +127,10 @@ impl Ticker {
         let weak = engine.weak();
         let join = std::thread::Builder::new().name("plinth-epoch".into()).spawn({
             let shared = shared.clone();
-            move || tick(&weak, &shared)
+            move || {
+                ask_for_short_slices();
+                tick(&weak, &shared);
+            }
         })?;
         Ok(Self { shared, thread: join.thread().clone(), join: Some(join) })
     }

@@ -30,6 +30,7 @@ mod load_error;
 mod loader;
 mod meter;
 mod metrics;
+mod promptness;
 mod quarantine;
 mod queues;
 mod registry;
@@ -45,6 +46,7 @@ pub use fleet::{FleetConfig, Membership};
 pub use glue::DEPTH_HEADER;
 pub use load_error::LoadError;
 pub use loader::{CompilerConfig, GrantPolicy, compile_worker};
+pub use promptness::ask_for_short_slices;
 pub use queues::{QueueOverride, QueueSettingError, QueueSettings, QueuesConfig, event_queue};
 pub use runtime::{Parts, Runtime, RuntimeConfig, StartError};
 

@@ -329,13 +329,13 @@ pub async fn depth_counts(fixture: impl QueueFixture) {
 
 pub async fn dead_letters_page(fixture: impl QueueFixture) {
     let (queue, work) = declared(&fixture, spec()).await;
-    // More than any store keeps in order by chance.
-    let all: Vec<_> = (0..100).map(|n| format!("m{n:03}")).collect();
+    // More than any store keeps in order by chance, or reads in one go.
+    let all: Vec<_> = (0..600).map(|n| format!("m{n:03}")).collect();
     publish_ids(&queue, &to(&work), &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    bury(&queue, &work, 100).await;
+    bury(&queue, &work, 600).await;
     let (mut seen, mut sizes, mut cursor) = (Vec::new(), Vec::new(), None);
     loop {
-        let page = queue.dead_letters(&work, cursor.as_deref(), 40).await.unwrap();
+        let page = queue.dead_letters(&work, cursor.as_deref(), 250).await.unwrap();
         sizes.push(page.letters.len());
         seen.extend(page.letters.into_iter().map(|letter| letter.message_id));
         cursor = page.next;
@@ -343,7 +343,7 @@ pub async fn dead_letters_page(fixture: impl QueueFixture) {
             break;
         }
     }
-    assert_eq!((seen, sizes), (all, vec![40, 40, 20]));
+    assert_eq!((seen, sizes), (all, vec![250, 250, 100]));
     let refused = queue.dead_letters(&work, Some("no cursor"), 3).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
 }

@@ -1,19 +1,21 @@
-//! Dead letters: a queue of them per queue, read by getting and putting back.
+//! Dead letters: a queue of them per queue, read by holding them for a moment and putting them back.
 
 use super::{
     Core,
     catalog::{Entry, Lock},
+    close::CloseOnDrop,
     error::broken,
     topology,
     wire::{Copy, Death, broker_death, copy_id},
 };
 use crate::queue::policy::{ATTEMPTS_EXHAUSTED, EXPIRED, REJECTED};
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::StreamExt;
 use lapin::{
-    Channel,
-    message::BasicGetMessage,
-    options::{BasicAckOptions, BasicGetOptions, BasicNackOptions},
+    Channel, Consumer,
+    message::Delivery,
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    types::FieldTable,
 };
 use plinth_capability::{
     Error, ErrorKind, Result,
@@ -21,16 +23,22 @@ use plinth_capability::{
     queue::{DeadLetterPage, Message, Selection},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::OwnedMutexGuard;
+use tokio::{sync::OwnedMutexGuard, time::timeout};
 
 /// Operator-controlled: dead letters of one page.
 const PAGE_MAX: u32 = 1_000;
-/// Letters asked for in one round trip.
-const GET: u64 = 64;
+/// Letters read, and not yet looked at, at any one time.
+const WINDOW: u16 = 512;
+/// Letters put back as new in one round trip.
+const REPLAY: usize = 256;
+/// After so long without a letter the broker is asked whether there are more.
+const QUIET: Duration = Duration::from_millis(100);
+/// To a broker this tag means all that were delivered on the channel.
+const ALL: u64 = 0;
 /// Between looks whether what was put back is there again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -47,43 +55,75 @@ struct Reading {
     /// Letters there were, and how many of them were not read yet.
     total: u64,
     left: u64,
-    unread: VecDeque<(Copy, BasicGetMessage)>,
-    /// What goes back in the end.
-    unacked: BTreeSet<u64>,
+    unread: VecDeque<(Copy, Delivery)>,
+    /// Letters that go back in the end.
+    held: u64,
     /// Copies read so far, and how many came again: a host that was killed
     /// between storing a letter and acking its message has stored it twice.
     seen: HashSet<String>,
     repeats: u64,
     lock: Lock,
+    /// What a dropped reading holds goes back with its channel.
+    _close: CloseOnDrop,
     _turn: OwnedMutexGuard<()>,
 }
 
 impl Reading {
-    async fn next(&mut self, operation: &'static str) -> Result<Option<(Copy, BasicGetMessage)>> {
-        if self.unread.is_empty() && self.left > 0 {
-            let count = self.left.min(GET);
-            let gets = (0..count).map(|_| self.channel.basic_get(self.name.as_str().into(), BasicGetOptions::default()));
-            let got = try_join_all(gets).await.map_err(broken(operation))?;
-            self.left -= count;
-            for mut message in got.into_iter().flatten() {
-                if copy_id(&message.properties).is_some_and(|copy| !self.seen.insert(copy)) {
-                    message.ack(BasicAckOptions::default()).await.map_err(broken(operation))?;
-                    self.repeats += 1;
-                    continue;
-                }
-                self.unacked.insert(message.delivery_tag);
-                let data = std::mem::take(&mut message.delivery.data);
-                let mut copy = Copy::read(&message.properties, data, &self.queue);
-                if copy.death.is_none() {
-                    copy.death = Some(self.death_by_broker(&message));
-                }
-                self.unread.push_back((copy, message));
-            }
+    async fn next(&mut self, operation: &'static str) -> Result<Option<(Copy, Delivery)>> {
+        while self.unread.is_empty() && self.left > 0 {
+            self.read_window(operation).await?;
         }
         Ok(self.unread.pop_front())
     }
 
-    fn death_by_broker(&self, message: &BasicGetMessage) -> Death {
+    /// A consumer for so many letters and no more, so that none is on its way when it is cancelled.
+    async fn read_window(&mut self, operation: &'static str) -> Result<()> {
+        let most = u16::try_from(self.left).unwrap_or(WINDOW).min(WINDOW);
+        self.channel.basic_qos(most, BasicQosOptions::default()).await.map_err(broken(operation))?;
+        let consume =
+            self.channel.basic_consume(self.name.as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
+        let mut consumer = consume.await.map_err(broken(operation))?;
+        for _ in 0..most {
+            let Some(delivery) = self.arrival(&mut consumer, operation).await? else { break };
+            self.left -= 1;
+            self.keep(delivery, operation).await?;
+        }
+        self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.map_err(broken(operation))
+    }
+
+    /// The next letter, or nothing if there were fewer than the broker had counted.
+    async fn arrival(&mut self, consumer: &mut Consumer, operation: &'static str) -> Result<Option<Delivery>> {
+        loop {
+            match timeout(QUIET, consumer.next()).await {
+                Ok(Some(delivery)) => return delivery.map(Some).map_err(broken(operation)),
+                // The broker ends a consumer when it deletes or moves the queue.
+                Ok(None) => return Err(Error::new(ErrorKind::Unavailable, operation, "the broker ended the reading of dead letters")),
+                Err(_) if topology::count(&self.channel, &self.name).await.map_err(broken(operation))? == 0 => {
+                    self.left = 0;
+                    return Ok(None);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn keep(&mut self, mut delivery: Delivery, operation: &'static str) -> Result<()> {
+        if copy_id(&delivery.properties).is_some_and(|copy| !self.seen.insert(copy)) {
+            delivery.ack(BasicAckOptions::default()).await.map_err(broken(operation))?;
+            self.repeats += 1;
+            return Ok(());
+        }
+        self.held += 1;
+        let data = std::mem::take(&mut delivery.data);
+        let mut copy = Copy::read(&delivery.properties, data, &self.queue);
+        if copy.death.is_none() {
+            copy.death = Some(self.death_by_broker(&delivery));
+        }
+        self.unread.push_back((copy, delivery));
+        Ok(())
+    }
+
+    fn death_by_broker(&self, message: &Delivery) -> Death {
         let (reason, at) = broker_death(&message.properties, &self.lanes).unwrap_or_default();
         let reason = match reason.as_str() {
             "expired" => EXPIRED,
@@ -93,19 +133,18 @@ impl Reading {
         Death { reason: reason.to_owned(), died_ms: at.saturating_mul(1_000) }
     }
 
-    async fn ack(&mut self, message: &BasicGetMessage, operation: &'static str) -> Result<()> {
+    async fn ack(&mut self, message: &Delivery, operation: &'static str) -> Result<()> {
         message.ack(BasicAckOptions::default()).await.map_err(broken(operation))?;
-        self.unacked.remove(&message.delivery_tag);
+        self.held -= 1;
         Ok(())
     }
 
     /// Puts back what was read and not acked, `gone` letters fewer than there were.
     async fn finish(self, gone: u64, operation: &'static str) -> Result<()> {
         let gone = gone + self.repeats;
-        if let Some(tag) = self.unacked.last().copied() {
-            // The broker refuses a tag that was acked, even for all up to it.
+        if self.held > 0 {
             let options = BasicNackOptions { requeue: true, multiple: true };
-            self.channel.basic_nack(tag, options).await.map_err(broken(operation))?;
+            self.channel.basic_nack(ALL, options).await.map_err(broken(operation))?;
             let began = Instant::now();
             while topology::count(&self.channel, &self.name).await.map_err(broken(operation))? < self.total.saturating_sub(gone)
                 && began.elapsed() < Duration::from_secs(2)
@@ -130,10 +169,10 @@ impl Core {
         let name = self.names.dead(queue);
         let total = topology::count(&channel, &name).await.map_err(broken(operation))?;
         let lanes = entry.all_marks.iter().map(|mark| self.names.lane(queue, *mark)).collect();
-        let (unread, unacked, seen, repeats) = (VecDeque::new(), BTreeSet::new(), HashSet::new(), 0);
-        let reading =
-            Reading { channel, name, lanes, queue: queue.clone(), total, left: total, unread, unacked, seen, repeats, lock, _turn: turn };
-        Ok((entry, reading))
+        let close = CloseOnDrop::new(&self.tasks, &live, &channel);
+        let (queue, unread, seen) = (queue.clone(), VecDeque::new(), HashSet::new());
+        let (left, held, repeats) = (total, 0, 0);
+        Ok((entry, Reading { channel, name, lanes, queue, total, left, unread, held, seen, repeats, lock, _close: close, _turn: turn }))
     }
 
     pub(super) async fn dead_page(&self, queue: &QueueName, cursor: Option<&str>, limit: u32) -> Result<DeadLetterPage> {
@@ -183,7 +222,7 @@ impl Core {
         let (mut replayed, mut refused) = (0, None);
         while refused.is_none() {
             let (mut messages, mut routed) = (Vec::new(), Vec::new());
-            while routed.len() < usize::try_from(GET).unwrap_or(1) {
+            while routed.len() < REPLAY {
                 let Some((copy, message)) = reading.next(OPERATION).await? else { break };
                 if chosen(&copy) {
                     routed.push(self.route(queue, &entry, copy.revived(), Duration::ZERO));

@@ -2,6 +2,7 @@
 
 use super::{
     Core,
+    close::CloseOnDrop,
     error::{broken, late},
     feed::{Credit, Feed, Held, Source},
     link::Live,
@@ -15,7 +16,6 @@ use futures::{
     stream::{FuturesUnordered, SelectAll},
 };
 use lapin::{
-    Channel,
     message::Delivery,
     options::{BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
@@ -39,9 +39,6 @@ const EXPECT: Duration = Duration::from_secs(1);
 /// After a failure, before the next try.
 const PAUSE: Duration = Duration::from_millis(300);
 const LINK_WAIT: Duration = Duration::from_secs(3_600);
-
-/// How long the broker may take to close a channel that was given up.
-const CLOSE: Duration = Duration::from_secs(10);
 
 /// Before a lane that could not be opened is tried again.
 const LANE_AGAIN: Duration = Duration::from_secs(5);
@@ -138,40 +135,10 @@ async fn fetch(core: &Arc<Core>, live: &Arc<Live>, queue: &QueueName, feed: &Arc
     }
 }
 
-/// A channel on which a consumer was asked for and not answered yet. Dropped, it is closed, or with a broker that
-/// does not answer that either, the whole connection is: the consumer may come to be all the same, and what it was
-/// sent would stay with it, unread and unsettled, for as long as the channel lives.
-struct Unanswered {
-    core: Arc<Core>,
-    live: Arc<Live>,
-    channel: Option<Channel>,
-}
-
-impl Unanswered {
-    fn answered(mut self) {
-        self.channel = None;
-    }
-}
-
-impl Drop for Unanswered {
-    fn drop(&mut self) {
-        let Some(channel) = self.channel.take() else { return };
-        let live = self.live.clone();
-        self.core.tasks.spawn(async move {
-            let closing = timeout(CLOSE, channel.close(200, "given up".into()));
-            let Some(closed) = live.over.run_until_cancelled(closing).await else { return };
-            if closed.is_err() && channel.status().connected() || channel.status().closing() {
-                tracing::warn!("a channel could not be closed; the connection is given up");
-                live.over.cancel();
-            }
-        });
-    }
-}
-
 /// The lane, its deliveries, and how many messages it had.
 async fn open(core: &Arc<Core>, live: &Arc<Live>, queue: &QueueName, mark: Mark) -> Result<(Lane, Deliveries, u64)> {
     let channel = live.channel(OPERATION, core.patience()).await?;
-    let unanswered = Unanswered { core: core.clone(), live: live.clone(), channel: Some(channel.clone()) };
+    let unanswered = CloseOnDrop::new(&core.tasks, live, &channel);
     let opening = async {
         channel.basic_qos(core.config.prefetch, BasicQosOptions::default()).await.map_err(broken(OPERATION))?;
         let count = topology::count(&channel, &core.names.lane(queue, mark)).await.map_err(broken(OPERATION))?;
@@ -181,7 +148,7 @@ async fn open(core: &Arc<Core>, live: &Arc<Live>, queue: &QueueName, mark: Mark)
     };
     let opened = timeout(core.patience(), opening).await.map_err(|_| late(OPERATION))?;
     // Refused is answered, too: the broker has closed the channel.
-    unanswered.answered();
+    unanswered.keep_open();
     opened
 }
 

@@ -6,6 +6,7 @@
 //! docs/rabbitmq.md says it for operators.
 
 mod catalog;
+mod close;
 mod config;
 mod consume;
 mod dead;
