@@ -14,23 +14,23 @@ use std::{
 const RECORDS: usize = 300;
 const LOG: &str = "/v1/audit/log/0";
 
-async fn plinth(arguments: Vec<String>) -> (i32, String) {
+pub(crate) async fn plinth(arguments: Vec<String>) -> (i32, String) {
     let run = move || -> Output { Command::new(binary()).args(&arguments).output().unwrap() };
     let output = tokio::task::spawn_blocking(run).await.unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     (output.status.code().unwrap(), said)
 }
 
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 
 #[track_caller]
-fn ended(found: &(i32, String), code: i32, text: &str) {
+pub(crate) fn ended(found: &(i32, String), code: i32, text: &str) {
     assert!(found.0 == code && found.1.contains(text), "ended with {}, wanted {code} and `{text}`: {}", found.0, found.1);
 }
 
-async fn signed(host: &HostProcess, least: u64) -> u64 {
+pub(crate) async fn signed(host: &HostProcess, least: u64) -> u64 {
     eventually("the records are signed", async || {
         let size = host.get("/v1/audit/log").await.ok()["trees"][0]["signed_size"].as_u64().unwrap();
         (size >= least).then_some(size)
@@ -45,7 +45,7 @@ async fn bytes(host: &HostProcess, path: &str) -> Vec<u8> {
 }
 
 /// The log as files, as any mirror of a tile log has them.
-async fn mirror(host: &HostProcess, size: u64, folder: &Path) {
+pub(crate) async fn mirror(host: &HostProcess, size: u64, folder: &Path) {
     let tiles = new_tiles(0, size).map(|id| id.path()).chain(new_bundles(0, size).map(|bundle| bundle.to_string()));
     for path in tiles.chain(["checkpoint".to_owned()]) {
         let file = folder.join(&path);
@@ -54,7 +54,7 @@ async fn mirror(host: &HostProcess, size: u64, folder: &Path) {
     }
 }
 
-async fn append(host: &HostProcess, count: usize) -> Vec<String> {
+pub(crate) async fn append(host: &HostProcess, count: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for number in 0..count {
         let entry = json!({"action": "test.made", "subject": {"kind": "thing", "id": number.to_string()}, "summary": "做了"});
@@ -134,7 +134,7 @@ fn nth_entry(bundle: &[u8], n: usize) -> Vec<u8> {
 }
 
 /// All files of it, in place of those that are there.
-fn copy_database(from: &Path, to: &Path) {
+pub(crate) fn copy_database(from: &Path, to: &Path) {
     for name in ["audit.db", "audit.db-wal", "audit.db-shm"] {
         let _gone = fs::remove_file(to.join(name));
         if from.join(name).exists() {

@@ -31,3 +31,5 @@ mod permissions;
 mod swap;
 #[cfg(test)]
 mod tasks;
+#[cfg(test)]
+mod witness;

@@ -8,6 +8,7 @@ mod fleet;
 mod plugin;
 mod queue;
 mod serve;
+mod witness;
 
 use crate::config::{HostConfig, REFERENCE};
 use clap::{Args, Parser, Subcommand};
@@ -86,6 +87,9 @@ enum Command {
     /// Read and verify the audit log.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Cosign checkpoints of audit logs, for a team that does not run the hosts.
+    #[command(subcommand)]
+    Witness(witness::WitnessCommand),
     /// Look at the hosts that share one state.
     #[command(subcommand)]
     Fleet(fleet::FleetCommand),
@@ -185,6 +189,7 @@ fn dispatch(command: Command, env: impl Fn(&str) -> Option<String>) -> Done {
         Command::Plugin(command) => command.run(),
         Command::Queue(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Witness(command) => command.run(),
         Command::Fleet(command) => command.run(),
         Command::Config(ConfigCommand::Check { file }) => check_config(&file, env),
         Command::Config(ConfigCommand::Reference) => {
