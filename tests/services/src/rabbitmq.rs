@@ -21,6 +21,10 @@ pub(crate) const READY: Duration = Duration::from_secs(180);
 const ALARM: Duration = Duration::from_secs(60);
 const MEMORY: &str = "512MB";
 
+/// A message on its way between queues whose confirm was lost in a partition is sent again after this long, and not
+/// only after the three minutes that are usual.
+const ADVANCED: &str = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n";
+
 /// A private RabbitMQ node with the user `t`, password `t`, killed when dropped.
 #[derive(Debug)]
 pub struct RabbitMq {
@@ -77,6 +81,7 @@ impl RabbitMq {
             NodePorts { amqp: Port::reserve()?, management: Port::reserve()?, distribution: Port::reserve()?, control: Port::reserve()? };
         fs::create_dir(&dir)?;
         fs::write(dir.join("rabbitmq.conf"), configuration(&ports, settings))?;
+        fs::write(dir.join("advanced.config"), ADVANCED)?;
         fs::write(dir.join("enabled_plugins"), "[rabbitmq_management].\n")?;
         if !Path::new(packages::RABBITMQ).is_dir() {
             bail!("RabbitMQ is not installed: apt-get install rabbitmq-server");

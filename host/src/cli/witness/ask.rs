@@ -49,7 +49,7 @@ impl Ask {
 
     async fn cosigned(&self) -> Result<(Note, Vec<String>), Complaint> {
         let http = Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(|e| Complaint::failed(e.to_string()))?;
-        let text = self.from_log(&http, "checkpoint").await?;
+        let text = self.fetch(&http, "checkpoint").await?;
         let strange = |why: String| Complaint::failed(format!("{}/checkpoint is no checkpoint: {why}", self.base()));
         let mut note = Note::parse(&text).map_err(|e| strange(e.to_string()))?;
         let checkpoint: Checkpoint = note.text().parse().map_err(|e| strange(format!("{e}")))?;
@@ -99,13 +99,13 @@ impl Ask {
         if old == 0 || old == size {
             return Ok(Vec::new());
         }
-        let text = self.from_log(http, &format!("consistency?from={old}&to={size}")).await?;
+        let text = self.fetch(http, &format!("consistency?from={old}&to={size}")).await?;
         let proof: Proof = serde_json::from_slice(&text).map_err(|e| Complaint::failed(format!("the log's proof: {e}")))?;
         let hashes: Option<Vec<_>> = proof.proof.iter().map(|hash| Hash::from_base64(hash)).collect();
         hashes.ok_or_else(|| Complaint::failed("the log's proof holds something that is no hash"))
     }
 
-    async fn from_log(&self, http: &Client, path: &str) -> Result<Vec<u8>, Complaint> {
+    async fn fetch(&self, http: &Client, path: &str) -> Result<Vec<u8>, Complaint> {
         let url = format!("{}/{path}", self.base());
         let request = http.get(&url);
         let request = match &self.token {
