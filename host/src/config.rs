@@ -225,7 +225,7 @@ impl Default for SqliteConfig {
 
 impl Default for FleetSettings {
     fn default() -> Self {
-        Self { name: None, stage_timeout_ms: 60_000, activate_timeout_ms: 10_000 }
+        Self { name: None, stage_timeout_ms: 110_000, activate_timeout_ms: 10_000 }
     }
 }
 

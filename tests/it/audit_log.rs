@@ -120,6 +120,33 @@ async fn a_log_is_verified_by_whoever_has_its_key() {
     ended(&plinth(words("audit verify --nonsense")).await, 3, "--nonsense");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_whole_log_is_taken_away_as_lines() {
+    let data = tempfile::tempdir().unwrap();
+    let host = HostProcess::start(data.path(), &[]).await;
+    let ids = append(&host, 40).await;
+    let exported = async |query: &str| -> Vec<Value> {
+        let answer = host.get(&format!("/v1/audit/export{query}")).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, "application/x-ndjson"));
+        answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    // In many reads and in one: every record once, oldest first, as the page shows it.
+    let page = host.get("/v1/audit?action=test&limit=1000").await.ok()["records"].as_array().unwrap().clone();
+    assert_eq!(page.iter().map(|record| record["id"].as_str().unwrap()).collect::<Vec<_>>(), ids);
+    for query in ["?action=test&limit=7", "?action=test&limit=40", "?action=test&limit=1000"] {
+        assert_eq!(exported(query).await, page, "{query}");
+    }
+    assert_eq!(exported("?subject_id=7").await, [page[7].clone()]);
+    assert_eq!(exported("?action=nothing").await, [] as [Value; 0]);
+    for query in ["?limit=0", "?outcome=maybe", "?cursor=none"] {
+        assert_eq!(host.get(&format!("/v1/audit/export{query}")).await.status, 400, "{query}");
+    }
+    let lines = plinth(words(&format!("audit export --action test --url {}", host.base()))).await;
+    assert_eq!((lines.0, lines.1.lines().count()), (0, 40), "{}", lines.1);
+    ended(&plinth(words(&format!("audit export --outcome maybe --url {}", host.base()))).await, 1, "outcome must be");
+    host.stop().await;
+}
+
 /// An entry of a bundle: each has its length before it, in 16 bits.
 fn nth_entry(bundle: &[u8], n: usize) -> Vec<u8> {
     let (mut at, mut left) = (0, n);

@@ -1,6 +1,7 @@
 //! A witness as another team runs it: it cosigns what grows, remembers over restarts, and refuses a log that was rewritten.
 
 use crate::audit_log::{append, copy_database, ended, mirror, plinth, signed, words};
+use plinth_audit::witness::REQUEST_MAX;
 use plinth_tests::{HostProcess, binary};
 use std::{
     fs,
@@ -91,7 +92,7 @@ async fn a_witness_cosigns_what_grows_and_no_other_history() {
     ended(&ask(&host, &witness, &file("cosigned")).await, 0, "");
     ended(&ask(&host, &witness, &file("cosigned")).await, 0, "");
     assert_eq!(witness.post(b"no request".to_vec()).await, 400);
-    assert_eq!(witness.post(vec![b'x'; 4 << 20]).await, 413);
+    assert_eq!(witness.post(vec![b'x'; REQUEST_MAX + 1]).await, 413);
     let strange = fs::read_to_string(file("cosigned")).unwrap().replace(trust.1.split_whitespace().last().unwrap(), "");
     assert_eq!(witness.post(format!("old 0\n\n{}", strange.replacen("plinth-", "other-", 1)).into_bytes()).await, 404);
 

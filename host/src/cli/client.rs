@@ -1,13 +1,16 @@
 //! A small client of the host's HTTP API, for the command line: typed answers, readable errors.
 
+use bytes::Bytes;
 use plinth_api::Problem;
-use reqwest::{Method, RequestBuilder, StatusCode, Url, multipart};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, multipart};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::time::Duration;
 
 /// Loading a large component compiles it; everything else is quick.
 const TIMEOUT: Duration = Duration::from_secs(150);
+/// A whole log may be long.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
 /// Of an answer that is no problem: as much as helps to see what answered.
 const EXCERPT: usize = 200;
 
@@ -238,6 +241,22 @@ impl Client {
         self.answer(self.request(Method::GET, &["v1", "audit"]).query(conditions)).await
     }
 
+    /// The lines of `GET /v1/audit/export`, as they come.
+    pub(super) async fn audit_export(&self, conditions: &[(&str, String)]) -> Result<Response> {
+        let request = self.request(Method::GET, &["v1", "audit", "export"]).query(conditions).timeout(EXPORT_TIMEOUT);
+        let response = request.send().await.map_err(|e| self.lost(e))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        Err(refusal(self.base.as_str(), status, &response.bytes().await.map_err(|e| self.lost(e))?))
+    }
+
+    /// The next part of a streamed answer; nothing at its good end.
+    pub(super) async fn chunk(&self, answer: &mut Response) -> Result<Option<Bytes>> {
+        answer.chunk().await.map_err(|e| self.lost(e))
+    }
+
     pub(super) async fn audit_trees(&self) -> Result<Value> {
         self.answer(self.request(Method::GET, &["v1", "audit", "log"])).await
     }
@@ -296,26 +315,34 @@ impl Client {
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
-        let lost = |source: reqwest::Error| ClientError::NoAnswer { base: self.base.to_string(), source: source.without_url() };
-        let response = request.send().await.map_err(lost)?;
+        let response = request.send().await.map_err(|e| self.lost(e))?;
         let status = response.status();
-        let body = response.bytes().await.map_err(lost)?;
+        let body = response.bytes().await.map_err(|e| self.lost(e))?;
         decode(self.base.as_str(), status, &body)
+    }
+
+    fn lost(&self, source: reqwest::Error) -> ClientError {
+        ClientError::NoAnswer { base: self.base.to_string(), source: source.without_url() }
     }
 }
 
 fn decode<T: DeserializeOwned>(base: &str, status: StatusCode, body: &[u8]) -> Result<T> {
-    let strange = || {
-        let excerpt = String::from_utf8_lossy(body).chars().take(EXCERPT).collect();
-        ClientError::NotAHost { base: base.to_owned(), status, excerpt }
-    };
     if status.is_success() {
-        return serde_json::from_slice(body).map_err(|_| strange());
+        return serde_json::from_slice(body).map_err(|_| strange(base, status, body));
     }
+    Err(refusal(base, status, body))
+}
+
+fn refusal(base: &str, status: StatusCode, body: &[u8]) -> ClientError {
     match serde_json::from_slice(body) {
-        Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
-        Err(_) => Err(strange()),
+        Ok(problem) => ClientError::Refused(Box::new(problem)),
+        Err(_) => strange(base, status, body),
     }
+}
+
+fn strange(base: &str, status: StatusCode, body: &[u8]) -> ClientError {
+    let excerpt = String::from_utf8_lossy(body).chars().take(EXCERPT).collect();
+    ClientError::NotAHost { base: base.to_owned(), status, excerpt }
 }
 
 /// First the sentence, then each problem on a line, then what to look for in the log.

@@ -8,7 +8,8 @@ use crate::{
     problem,
     readiness::{Plugged, Prober, Readiness},
     routes::{
-        self, Plugins, audit, audit_log, cache, cache_bulk, decisions, events, fleet, health, hooks::Hooks, metrics, plugins, queues, tasks,
+        self, Plugins, audit, audit_export, audit_log, cache, cache_bulk, decisions, events, fleet, health, hooks::Hooks, metrics, plugins,
+        queues, tasks,
     },
 };
 use axum::{Router, extract::DefaultBodyLimit, routing::any_service};
@@ -75,9 +76,18 @@ fn plugin_router(edge: &Arc<Edge>, state: Plugins, config: &ApiConfig) -> Router
 }
 
 fn capability_routes() -> OpenApiRouter<routes::Capabilities> {
-    [tasks::routes(), cache::routes(), cache_bulk::routes(), queues::routes(), audit::routes(), audit_log::routes(), metrics::routes()]
-        .into_iter()
-        .fold(events::routes(), OpenApiRouter::merge)
+    [
+        tasks::routes(),
+        cache::routes(),
+        cache_bulk::routes(),
+        queues::routes(),
+        audit::routes(),
+        audit_export::routes(),
+        audit_log::routes(),
+        metrics::routes(),
+    ]
+    .into_iter()
+    .fold(events::routes(), OpenApiRouter::merge)
 }
 
 /// Every route of the document but the plugins' own.

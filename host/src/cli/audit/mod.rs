@@ -1,6 +1,7 @@
 //! `plinth audit`: reads the audit log of a running host, and verifies any tile log.
 
 mod check_proof;
+mod export;
 mod query;
 mod trust;
 mod url;
@@ -13,6 +14,8 @@ use clap::Subcommand;
 pub(super) enum AuditCommand {
     /// Records that meet every condition given, oldest first.
     Query(query::Query),
+    /// Write every record that meets the conditions to standard output, a line of JSON each.
+    Export(export::Export),
     /// Verify a whole log offline: every record, tile and signature. Exit codes: 0 sound, 1 tampered, 2 incomplete, 3 usage.
     Verify(verify::Verify),
     /// Verify one proof offline. Exit codes: 0 holds, 1 does not hold, 2 signatures are missing, 3 usage.
@@ -25,6 +28,7 @@ impl AuditCommand {
     pub(super) fn run(self) -> Done {
         match self {
             Self::Query(query) => query.run(),
+            Self::Export(export) => export.run(),
             Self::Verify(verify) => verify.run(),
             Self::CheckProof(check) => check.run(),
             Self::Trust(trust) => trust.run(),

@@ -7,8 +7,9 @@ use crate::cli::{
 use clap::Args;
 use comfy_table::Table;
 
+/// All that are given must hold.
 #[derive(Args)]
-pub(in crate::cli) struct Query {
+pub(in crate::cli) struct Conditions {
     /// What it was done to, e.g. `application`.
     #[arg(long)]
     subject_kind: Option<String>,
@@ -36,6 +37,12 @@ pub(in crate::cli) struct Query {
     /// Where the page before ended.
     #[arg(long)]
     cursor: Option<String>,
+}
+
+#[derive(Args)]
+pub(in crate::cli) struct Query {
+    #[command(flatten)]
+    conditions: Conditions,
     /// Records of one page.
     #[arg(long, default_value_t = 100)]
     limit: u32,
@@ -45,12 +52,16 @@ pub(in crate::cli) struct Query {
 
 impl Query {
     pub(super) fn run(self) -> Done {
-        let conditions = self.conditions();
+        let mut conditions = self.conditions.given();
+        conditions.push(("limit", self.limit.to_string()));
         let page = block_on(async { Ok(self.remote.client()?.audit(&conditions).await?) })?;
         self.remote.print(page, |page: AuditPage| table(&page))
     }
+}
 
-    fn conditions(&self) -> Vec<(&'static str, String)> {
+impl Conditions {
+    /// As query parameters.
+    pub(super) fn given(&self) -> Vec<(&'static str, String)> {
         let given = [
             ("subject_kind", self.subject_kind.clone()),
             ("subject_id", self.subject_id.clone()),
@@ -61,7 +72,6 @@ impl Query {
             ("from_ms", self.from_ms.map(|ms| ms.to_string())),
             ("until_ms", self.until_ms.map(|ms| ms.to_string())),
             ("cursor", self.cursor.clone()),
-            ("limit", Some(self.limit.to_string())),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }

@@ -27,6 +27,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+/// What is over the limit is read so far, since a client that is still writing would miss its 413.
+const READ_MAX: usize = 4 * REQUEST_MAX;
+
 #[derive(Args)]
 pub(in crate::cli) struct Serve {
     /// The secret made by `plinth witness key`; more than one adds a line for each.
@@ -78,7 +81,7 @@ async fn serve(listen: SocketAddr, shared: Arc<Shared>) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind(listen).await?;
     println!("plinth: witness ready on http://{}", listener.local_addr()?);
-    let router = Router::new().route("/add-checkpoint", post(add_checkpoint)).layer(DefaultBodyLimit::max(REQUEST_MAX)).with_state(shared);
+    let router = Router::new().route("/add-checkpoint", post(add_checkpoint)).layer(DefaultBodyLimit::max(READ_MAX)).with_state(shared);
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -90,6 +93,9 @@ async fn serve(listen: SocketAddr, shared: Arc<Shared>) -> std::io::Result<()> {
 
 /// Answers only when what was cosigned is on disk.
 async fn add_checkpoint(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    if body.len() > REQUEST_MAX {
+        return (StatusCode::PAYLOAD_TOO_LARGE, format!("a request has at most {REQUEST_MAX} bytes\n")).into_response();
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let done = tokio::task::spawn_blocking(move || shared.witness.add_checkpoint(&shared.folder, &body, now)).await;
     let why = match done {

@@ -80,7 +80,7 @@ struct Receipt {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Record {
+pub(super) struct Record {
     sequence: u64,
     id: String,
     recorded_at_ms: u64,
@@ -115,7 +115,7 @@ struct RecordPage {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct FindQuery {
+pub(super) struct FindQuery {
     subject_kind: Option<String>,
     subject_id: Option<String>,
     /// This action and everything below it.
@@ -137,6 +137,27 @@ struct FindQuery {
 
 fn default_limit() -> u32 {
     100
+}
+
+/// A query that can be asked of the log.
+pub(super) struct Asked {
+    pub(super) filter: AuditFilter,
+    pub(super) cursor: Option<String>,
+    pub(super) limit: u32,
+}
+
+impl FindQuery {
+    pub(super) fn checked(self) -> Result<Asked> {
+        let Self { subject_kind, subject_id, action, from_ms, until_ms, actor, plugin, outcome, cursor, limit } = self;
+        if !(1..=audit::PAGE_MAX).contains(&limit) {
+            return Err(ApiError::new(problem::BAD_QUERY, format!("limit must be 1 to {}", audit::PAGE_MAX)));
+        }
+        if outcome.as_deref().is_some_and(|code| !["success", "denied", "failed"].contains(&code)) {
+            return Err(ApiError::new(problem::BAD_QUERY, "outcome must be `success`, `denied` or `failed`"));
+        }
+        let filter = AuditFilter { subject_kind, subject_id, action_prefix: action, from_ms, until_ms, actor, plugin_id: plugin, outcome };
+        Ok(Asked { filter, cursor, limit })
+    }
 }
 
 /// Append an audit record.
@@ -170,23 +191,8 @@ async fn append(
 #[utoipa::path(get, path = "/v1/audit", tag = "audit", params(FindQuery),
     responses((status = 200, description = "A page of matching records.", body = RecordPage), Problems))]
 async fn find(State(capabilities): State<Capabilities>, Query(query): Query<FindQuery>) -> Result<Answer<RecordPage>> {
-    if !(1..=audit::PAGE_MAX).contains(&query.limit) {
-        return Err(ApiError::new(problem::BAD_QUERY, format!("limit must be 1 to {}", audit::PAGE_MAX)));
-    }
-    if query.outcome.as_deref().is_some_and(|code| !["success", "denied", "failed"].contains(&code)) {
-        return Err(ApiError::new(problem::BAD_QUERY, "outcome must be `success`, `denied` or `failed`"));
-    }
-    let filter = AuditFilter {
-        subject_kind: query.subject_kind,
-        subject_id: query.subject_id,
-        action_prefix: query.action,
-        from_ms: query.from_ms,
-        until_ms: query.until_ms,
-        actor: query.actor,
-        plugin_id: query.plugin,
-        outcome: query.outcome,
-    };
-    let page = capabilities.audit.find(&filter, query.cursor.as_deref(), query.limit).await?;
+    let Asked { filter, cursor, limit } = query.checked()?;
+    let page = capabilities.audit.find(&filter, cursor.as_deref(), limit).await?;
     Ok(Answer(RecordPage { records: page.records.into_iter().map(Record::from).collect(), next: page.next }))
 }
 

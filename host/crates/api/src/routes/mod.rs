@@ -1,6 +1,7 @@
 //! The routes, one file per group; each group says which state it needs.
 
 pub(crate) mod audit;
+pub(crate) mod audit_export;
 pub(crate) mod audit_log;
 pub(crate) mod cache;
 pub(crate) mod cache_bulk;

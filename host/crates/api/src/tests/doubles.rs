@@ -149,7 +149,8 @@ impl AuditLog for AuditDouble {
 
     async fn find(&self, filter: &AuditFilter, cursor: Option<&str>, limit: u32) -> Result<AuditPage> {
         self.asked.lock().unwrap().push((filter.clone(), cursor.map(str::to_owned), limit));
-        Ok(AuditPage { records: self.records.lock().unwrap().iter().enumerate().map(stored).collect(), next: Some("c".into()) })
+        let records = self.records.lock().unwrap().iter().enumerate().map(stored).collect();
+        Ok(AuditPage { records, next: cursor.is_none().then(|| "c".into()) })
     }
 
     async fn record(&self, id: &str) -> Result<Option<StoredRecord>> {

@@ -34,7 +34,7 @@ fn the_document_lists_every_route() {
         GET /v1/fleet
         POST /v1/audit|GET /v1/audit|GET /v1/audit/{id}|GET /v1/audit/{id}/proof|GET /v1/metrics
         GET /v1/audit/log|GET /v1/audit/log/{epoch}/checkpoint|GET /v1/audit/log/{epoch}/tile/{path}
-        GET /v1/audit/log/{epoch}/consistency
+        GET /v1/audit/log/{epoch}/consistency|GET /v1/audit/export
         GET /x/{plugin}/{path}|POST /x/{plugin}/{path}|PUT /x/{plugin}/{path}|PATCH /x/{plugin}/{path}
         DELETE /x/{plugin}/{path}|HEAD /x/{plugin}/{path}|OPTIONS /x/{plugin}/{path}";
     let expected: BTreeSet<_> = expected.split(['\n', '|']).map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
