@@ -1,12 +1,12 @@
 //! The audit log's suite over every backend, and what only its file can show.
 
 mod sqlite {
-    use crate::support::snapshot;
+    use crate::support::{audit_record, snapshot};
     use async_trait::async_trait;
     use aws_lc_rs::digest::{SHA256, digest};
     use plinth_backend::{Durability, audit::SqliteAudit};
     use plinth_capability::{
-        audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord, Subject},
+        audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord},
         conformance::audit::AuditFixture,
     };
     use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -45,24 +45,10 @@ mod sqlite {
     plinth_capability::audit_conformance!(fixture());
 
     fn record() -> AuditRecord {
-        AuditRecord {
-            id: uuid::Uuid::now_v7().to_string(),
-            recorded_at_ms: 1,
-            actor: "system".into(),
-            plugin_id: "p".into(),
-            plugin_version: "1.0.0".into(),
-            plugin_digest: "sha256:00".to_owned(),
-            generation: 7,
-            invocation_id: "i".into(),
-            entry: AuditEntry {
-                action: "a.b".into(),
-                subject: Subject { kind: "k".into(), id: "s".into() },
-                outcome: AuditOutcome::Denied { reason: "no".into() },
-                summary: String::new(),
-                changes: Vec::new(),
-                attributes: vec![("z".into(), "1".into())],
-            },
-        }
+        let record = audit_record();
+        let outcome = AuditOutcome::Denied { reason: "no".into() };
+        let entry = AuditEntry { outcome, attributes: vec![("z".into(), "1".into())], ..record.entry };
+        AuditRecord { entry, ..record }
     }
 
     async fn raw(fixture: &Fixture) -> SqliteConnection {
@@ -148,11 +134,11 @@ mod sqlite {
 }
 
 mod postgres {
-    use crate::postgres::Fresh;
+    use crate::{postgres::Fresh, support::audit_record};
     use async_trait::async_trait;
     use plinth_backend::audit::PostgresAudit;
     use plinth_capability::{
-        audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord, Subject},
+        audit::{AuditFilter, AuditLog, AuditRecord},
         conformance::{audit::AuditFixture, find_all},
     };
     use std::sync::Arc;
@@ -182,24 +168,7 @@ mod postgres {
     plinth_capability::audit_conformance!(fixture());
 
     fn record() -> AuditRecord {
-        AuditRecord {
-            id: uuid::Uuid::now_v7().to_string(),
-            recorded_at_ms: 1,
-            actor: "with a \0 in it".into(),
-            plugin_id: "p".into(),
-            plugin_version: "1.0.0".into(),
-            plugin_digest: "sha256:00".to_owned(),
-            generation: 7,
-            invocation_id: "i".into(),
-            entry: AuditEntry {
-                action: "a.b".into(),
-                subject: Subject { kind: "k".into(), id: "s".into() },
-                outcome: AuditOutcome::Success,
-                summary: String::new(),
-                changes: Vec::new(),
-                attributes: Vec::new(),
-            },
-        }
+        AuditRecord { actor: "with a \0 in it".into(), ..audit_record() }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,9 +2,10 @@
 //!
 //! The test runs itself again as the process to be killed.
 
+use crate::support::audit_record;
 use plinth_backend::{Durability, audit::SqliteAudit, queue::EmbeddedQueue};
 use plinth_capability::{
-    audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord, Subject},
+    audit::{AuditFilter, AuditLog, AuditRecord},
     conformance::{find_all, queue::take},
     name::QueueName,
     queue::{Destination, Message, Queue, QueueSpec},
@@ -47,27 +48,7 @@ fn message(id: &str) -> Message {
 }
 
 fn record(id: &str) -> AuditRecord {
-    let subject = Subject { kind: "message".to_owned(), id: id.to_owned() };
-    let entry = AuditEntry {
-        action: "message.publish".to_owned(),
-        subject,
-        outcome: AuditOutcome::Success,
-        summary: String::new(),
-        changes: Vec::new(),
-        attributes: Vec::new(),
-    };
-    let text = || "t".to_owned();
-    AuditRecord {
-        id: id.to_owned(),
-        recorded_at_ms: 1,
-        actor: text(),
-        plugin_id: text(),
-        plugin_version: text(),
-        plugin_digest: "sha256:00".to_owned(),
-        generation: 7,
-        invocation_id: text(),
-        entry,
-    }
+    AuditRecord { id: id.to_owned(), ..audit_record() }
 }
 
 /// Publishes and appends until it is killed, and says so after each confirmation.

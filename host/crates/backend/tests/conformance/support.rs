@@ -1,6 +1,29 @@
-//! What the fixtures of file-backed backends share.
+//! What several fixtures share: records, and files as a killed process leaves them.
 
+use plinth_capability::audit::{AuditEntry, AuditOutcome, AuditRecord, Subject};
 use tempfile::TempDir;
+
+/// A record with an id of its own, for tests that do not ask what is in it.
+pub(crate) fn audit_record() -> AuditRecord {
+    AuditRecord {
+        id: uuid::Uuid::now_v7().to_string(),
+        recorded_at_ms: 1,
+        actor: "system".into(),
+        plugin_id: "p".into(),
+        plugin_version: "1.0.0".into(),
+        plugin_digest: "sha256:00".to_owned(),
+        generation: 7,
+        invocation_id: "i".into(),
+        entry: AuditEntry {
+            action: "a.b".into(),
+            subject: Subject { kind: "k".into(), id: "s".into() },
+            outcome: AuditOutcome::Success,
+            summary: String::new(),
+            changes: Vec::new(),
+            attributes: Vec::new(),
+        },
+    }
+}
 
 /// The files as a killed process leaves them: what it wrote is there, nothing
 /// was closed, and its locks are gone.

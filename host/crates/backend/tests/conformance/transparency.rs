@@ -89,7 +89,7 @@ mod sqlite {
 
 mod postgres {
     use super::{Growing, config, growing};
-    use crate::postgres::Fresh;
+    use crate::{postgres::Fresh, support::audit_record};
     use async_trait::async_trait;
     use plinth_backend::audit::{AuditTree, PostgresAudit};
     use plinth_capability::{audit::AuditLog, conformance::transparency::TransparencyFixture, transparency::Transparency};
@@ -160,7 +160,7 @@ mod postgres {
             let log = log.clone();
             writers.spawn(async move {
                 for _ in 0..40 {
-                    log.append((0..10).map(|_| super::record()).collect()).await.unwrap();
+                    log.append((0..10).map(|_| audit_record()).collect()).await.unwrap();
                 }
             });
         }
@@ -170,27 +170,5 @@ mod postgres {
         }
         let trees = hosts[0].1.tree.trees().await.unwrap();
         assert_eq!(trees.iter().map(|tree| (tree.epoch, tree.signed)).collect::<Vec<_>>(), [(0, 1_200)]);
-    }
-}
-
-fn record() -> plinth_capability::audit::AuditRecord {
-    use plinth_capability::audit::{AuditEntry, AuditOutcome, AuditRecord, Subject};
-    AuditRecord {
-        id: uuid::Uuid::now_v7().to_string(),
-        recorded_at_ms: 1,
-        actor: "system".into(),
-        plugin_id: "p".into(),
-        plugin_version: "1.0.0".into(),
-        plugin_digest: "sha256:00".to_owned(),
-        generation: 7,
-        invocation_id: "i".into(),
-        entry: AuditEntry {
-            action: "a.b".into(),
-            subject: Subject { kind: "k".into(), id: "s".into() },
-            outcome: AuditOutcome::Success,
-            summary: String::new(),
-            changes: Vec::new(),
-            attributes: Vec::new(),
-        },
     }
 }

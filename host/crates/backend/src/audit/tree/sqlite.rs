@@ -1,6 +1,6 @@
 //! The tree beside the log in its SQLite file.
 
-use super::store::{Epoch, SignedHead, StoredTile, TreeStore};
+use super::store::{Epoch, EpochRow, SignedHead, StoredTile, TreeStore};
 use crate::{
     audit::{Encoded, SqliteAudit, sqlite::append_one},
     sqlite::{from_sql, map_error, to_sql, writer::Fault},
@@ -8,7 +8,7 @@ use crate::{
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
 use plinth_capability::Result;
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::SqliteConnection;
 
 const OPERATION: &str = "audit.tree";
 
@@ -29,27 +29,12 @@ impl SqliteAudit {
     }
 }
 
-fn epoch(row: &SqliteRow) -> sqlx::Result<Epoch> {
-    let number = |name| row.try_get::<i64, _>(name).map(from_sql);
-    let sealed: Option<i64> = row.try_get("sealed")?;
-    Ok(Epoch {
-        number: number("epoch")?,
-        origin: row.try_get("origin")?,
-        first: number("first")?,
-        size: number("size")?,
-        sealed: sealed.map(from_sql),
-    })
-}
-
-fn head(row: &SqliteRow) -> sqlx::Result<SignedHead> {
-    Ok(SignedHead { size: from_sql(row.try_get("size")?), note: row.try_get("note")? })
-}
-
 #[async_trait]
 impl TreeStore for SqliteAudit {
     async fn epochs(&self) -> Result<Vec<Epoch>> {
-        let rows = sqlx::query("SELECT * FROM epochs ORDER BY epoch").fetch_all(&self.readers).await.map_err(failed)?;
-        rows.iter().map(epoch).collect::<sqlx::Result<_>>().map_err(failed)
+        let sql = "SELECT epoch, origin, first, size, sealed FROM epochs ORDER BY epoch";
+        let rows: Vec<EpochRow> = sqlx::query_as(sql).fetch_all(&self.readers).await.map_err(failed)?;
+        Ok(rows.into_iter().map(|row| Epoch::read(row, from_sql)).collect())
     }
 
     async fn begin(&self, origin: &str) -> Result<bool> {
@@ -108,8 +93,8 @@ impl TreeStore for SqliteAudit {
 
     async fn signed(&self, epoch: u64) -> Result<Option<SignedHead>> {
         let sql = "SELECT size, note FROM checkpoints WHERE epoch = ?1 ORDER BY size DESC LIMIT 1";
-        let row = sqlx::query(sql).bind(to_sql(epoch)).fetch_optional(&self.readers).await.map_err(failed)?;
-        row.as_ref().map(head).transpose().map_err(failed)
+        let head: Option<(i64, String)> = sqlx::query_as(sql).bind(to_sql(epoch)).fetch_optional(&self.readers).await.map_err(failed)?;
+        Ok(head.map(|(size, note)| SignedHead { size: from_sql(size), note }))
     }
 
     async fn sign(&self, epoch: u64, head: &SignedHead) -> Result<bool> {

@@ -19,6 +19,16 @@ pub(crate) struct Epoch {
     pub(crate) sealed: Option<u64>,
 }
 
+/// As both databases give it: number, origin, first, size, sealed.
+pub(super) type EpochRow = (i64, String, i64, i64, Option<i64>);
+
+impl Epoch {
+    /// `from_sql` is the database's own.
+    pub(super) fn read((number, origin, first, size, sealed): EpochRow, from_sql: fn(i64) -> u64) -> Self {
+        Self { number: from_sql(number), origin, first: from_sql(first), size: from_sql(size), sealed: sealed.map(from_sql) }
+    }
+}
+
 /// A tile as it is kept: the widest form so far, from which narrower ones are cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredTile {
