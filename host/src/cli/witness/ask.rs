@@ -57,11 +57,7 @@ impl Ask {
         let mut refusals = Vec::new();
         for witness in &self.witnesses {
             match self.ask(&http, witness, &signed, checkpoint.size()).await {
-                Ok(lines) => {
-                    for line in lines {
-                        note.add(line).map_err(|e| Complaint::failed(format!("{witness}: {e}")))?;
-                    }
-                }
+                Ok(lines) => refusals.extend(lines.into_iter().filter_map(|line| Some(format!("{witness}: {}", note.add(line).err()?)))),
                 Err(complaint) => refusals.push(format!("{witness}: {}", complaint.text)),
             }
         }

@@ -19,14 +19,21 @@ use plinth_audit::{
 use std::{
     net::SocketAddr,
     path::PathBuf,
+    pin::pin,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
+use tokio_util::sync::CancellationToken;
+use tower_http::timeout::TimeoutLayer;
 
+/// From the first byte of a request to its answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// For requests that are on their way when the witness is told to stop.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 /// What is over the limit is read so far, since a client that is still writing would miss its 413.
 const READ_MAX: usize = 4 * REQUEST_MAX;
 
@@ -81,14 +88,19 @@ async fn serve(listen: SocketAddr, shared: Arc<Shared>) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind(listen).await?;
     println!("plinth: witness ready on http://{}", listener.local_addr()?);
-    let router = Router::new().route("/add-checkpoint", post(add_checkpoint)).layer(DefaultBodyLimit::max(READ_MAX)).with_state(shared);
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    let late = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT);
+    let router =
+        Router::new().route("/add-checkpoint", post(add_checkpoint)).layer(DefaultBodyLimit::max(READ_MAX)).layer(late).with_state(shared);
+    let stop = CancellationToken::new();
+    let mut serving = pin!(axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned()).into_future());
+    tokio::select! {
+        ended = &mut serving => return ended,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.cancel();
+    // What is not answered by then was not promised either.
+    tokio::time::timeout(LEAVE_WITHIN, serving).await.unwrap_or(Ok(()))
 }
 
 /// Answers only when what was cosigned is on disk.
