@@ -3,6 +3,7 @@
 use super::{Host, request};
 use plinth_capability::queue::{DeadLetterFilter, Selection};
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 #[tokio::test]
 async fn queues_are_listed_with_their_depth() {
@@ -88,6 +89,17 @@ async fn an_audit_record_is_stamped_by_the_host() {
     host.get("/v1/audit/none").await.problem(404, "not-found");
     let forged = json!({"action": "a.b", "subject": {"kind": "k", "id": "1"}, "actor": "user:1"});
     host.post("/v1/audit", forged).await.problem(400, "bad-body");
+}
+
+/// An answer that ended well is whole; any other one does not end well.
+#[tokio::test]
+async fn an_export_that_cannot_go_on_breaks_off() {
+    let host = Host::new();
+    for (query, whole) in [("", true), ("?subject_kind=breaks", false), ("?cursor=circle", false)] {
+        let response = host.router.clone().oneshot(request("GET", &format!("/v1/audit/export{query}"), &[], "")).await.unwrap();
+        assert_eq!(response.status(), 200, "{query}");
+        assert_eq!(axum::body::to_bytes(response.into_body(), usize::MAX).await.is_ok(), whole, "{query}");
+    }
 }
 
 #[tokio::test]

@@ -150,7 +150,15 @@ impl AuditLog for AuditDouble {
     async fn find(&self, filter: &AuditFilter, cursor: Option<&str>, limit: u32) -> Result<AuditPage> {
         self.asked.lock().unwrap().push((filter.clone(), cursor.map(str::to_owned), limit));
         let records = self.records.lock().unwrap().iter().enumerate().map(stored).collect();
-        Ok(AuditPage { records, next: cursor.is_none().then(|| "c".into()) })
+        let next = match cursor {
+            None => Some("c"),
+            Some("c") if filter.subject_kind.as_deref() == Some("breaks") => {
+                return Err(Error::new(ErrorKind::Unavailable, "audit.find", "gone meanwhile"));
+            }
+            Some("circle") => cursor,
+            Some(_) => None,
+        };
+        Ok(AuditPage { records, next: next.map(str::to_owned) })
     }
 
     async fn record(&self, id: &str) -> Result<Option<StoredRecord>> {
