@@ -9,6 +9,7 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// A component and its manifest, read once.
+#[derive(Clone)]
 pub(crate) struct Guest {
     component: Vec<u8>,
     manifest: String,

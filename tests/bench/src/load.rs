@@ -145,6 +145,7 @@ impl<T: Send + 'static> OpenLoop<T> {
 
 /// Hands out turns from a thread of its own: tokio's timers are too coarse for it.
 fn pace(began: Instant, interval: Duration, due: &Semaphore, stop: &AtomicBool) {
+    plinth_runtime::ask_for_short_slices();
     let mut given = 0_u64;
     while !stop.load(Ordering::Relaxed) {
         let until_now = (began.elapsed().as_nanos() / interval.as_nanos().max(1)) as u64;

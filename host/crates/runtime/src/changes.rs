@@ -12,6 +12,7 @@ use crate::{
     hooks,
     invoke::Call,
     loader::Loaded,
+    manifest::GrantRequests,
     metrics::{GENERATION, SWAP_KINDS, SWAPS, VersionMeters},
     registry::{Slot, Snapshot},
     runtime::Inner,
@@ -107,9 +108,17 @@ impl Inner {
     }
 
     pub(crate) async fn load(&self, package: &Package, plugin: &PluginName) -> Result<Loaded, LoadError> {
-        let _one = self.loading.acquire().await.map_err(|_| LoadError::Unavailable("the host is stopping".to_owned()))?;
+        let _one = self.loading.acquire().await.map_err(|_| stopping())?;
         let approved = self.registry.snapshot().slots.get(plugin).map(|slot| slot.approved.clone()).unwrap_or_default();
-        self.loader.load(package, &approved).await
+        self.load_aside(package.clone(), approved).await
+    }
+
+    /// On the background threads: digest, compiled code and linking take
+    /// milliseconds, which requests would wait for.
+    pub(crate) async fn load_aside(&self, package: Package, approved: GrantRequests) -> Result<Loaded, LoadError> {
+        let loader = self.loader.clone();
+        let loading = async move { loader.load(&package, &approved).await };
+        self.invoker.lanes.aside(loading).await.ok_or_else(stopping)?
     }
 
     /// Back to the previous version, which is still compiled.
@@ -356,6 +365,10 @@ impl Inner {
             VersionMeters::forget(self.capabilities.metrics.as_ref(), &version.info);
         }
     }
+}
+
+fn stopping() -> LoadError {
+    LoadError::Unavailable("the host is stopping".to_owned())
 }
 
 fn told(loaded: &Loaded, changed: Changed, replaced: Option<String>, began: Instant) -> Change {

@@ -65,8 +65,18 @@ impl Lanes {
             return Err(Failure::unavailable("the host is stopping"));
         };
         meter.enter_background();
-        let mut task = AbortOnDrop(background.spawn(Background { io: self.io.clone(), meter, call }));
+        let metered = Box::pin(Metered { meter, call });
+        let mut task = AbortOnDrop(background.spawn(Background { io: self.io.clone(), work: metered }));
         (&mut task.0).await.map_err(|_| Failure::unavailable("the host is stopping"))
+    }
+
+    /// The host's own computing that no request waits for: on the background
+    /// threads from its first poll. None if the host is stopping. Dropping the
+    /// returned future stops the work at its next await.
+    pub(crate) async fn aside<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let background = self.background.as_ref()?;
+        let mut task = AbortOnDrop(background.spawn(Background { io: self.io.clone(), work: Box::pin(work) }));
+        (&mut task.0).await.ok()
     }
 }
 
@@ -138,22 +148,35 @@ impl<T> Future for &mut FirstTurn<'_, T> {
     }
 }
 
-struct Background<T> {
-    io: Handle,
+/// A call that is charged for its polls.
+struct Metered<T> {
     meter: Arc<Meter>,
     call: Call<T>,
 }
 
-impl<T> Future for Background<T> {
+impl<T> Future for Metered<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let meter = self.meter.clone();
+        poll_metered(&mut self.call, &meter, cx)
+    }
+}
+
+struct Background<F> {
+    io: Handle,
+    work: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Background<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         // Timers and sockets made from here on belong to the runtime that is
         // never blocked by a guest.
         let io = self.io.clone();
         let _entered = io.enter();
-        let meter = self.meter.clone();
-        poll_metered(&mut self.call, &meter, cx)
+        self.work.as_mut().poll(cx)
     }
 }
 

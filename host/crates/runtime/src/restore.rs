@@ -68,7 +68,7 @@ impl Inner {
         };
         let config = serde_json::from_str(&stored.config).ok();
         let package = Package { component, manifest: stored.manifest.clone(), config, approve_grants: true };
-        let mut loaded = self.loader.load(&package, &GrantRequests::default()).await.map_err(|why| why.told())?;
+        let mut loaded = self.load_aside(package, GrantRequests::default()).await.map_err(|why| why.told())?;
         // A restart is no installation.
         if let Some(version) = Arc::get_mut(&mut loaded.version) {
             version.stored.installed_at_ms = stored.installed_at_ms;

@@ -100,7 +100,7 @@ pub(crate) struct Inner {
     pub(crate) member: Option<Arc<Member>>,
     pub(crate) invoker: Invoker,
     pub(crate) registry: Registry,
-    pub(crate) loader: Loader,
+    pub(crate) loader: Arc<Loader>,
     pub(crate) queues: QueuesConfig,
     /// Held over a whole change of one plugin, guest code included.
     pub(crate) turns: Turns,
@@ -152,7 +152,7 @@ impl Runtime {
             member: parts.fleet.map(|membership| Arc::new(Member::new(membership))),
             invoker,
             registry,
-            loader,
+            loader: Arc::new(loader),
             queues: config.queues,
             turns: Turns::default(),
             publishing: tokio::sync::Mutex::default(),
