@@ -28,20 +28,20 @@ impl Serve {
         config.data = self.data.unwrap_or(config.data);
         config.api.listen = self.listen.unwrap_or(config.api.listen);
         config.check().map_err(|e| Complaint::usage(chain(&e)))?;
-        telemetry::init(&config.log).map_err(Complaint::usage)?;
+        let log = telemetry::init(&config.log).map_err(Complaint::usage)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("plinth-io")
             .on_thread_start(plinth_runtime::ask_for_short_slices)
             .build()
             .map_err(|e| Complaint::failed(e.to_string()))?;
-        let done = runtime.block_on(serve(config));
+        let done = runtime.block_on(serve(config, &log));
         runtime.shutdown_timeout(LEAVE_WITHIN);
         done
     }
 }
 
-async fn serve(config: HostConfig) -> Done {
+async fn serve(config: HostConfig, log: &telemetry::Log) -> Done {
     let failed = |e: std::io::Error| Complaint::failed(e.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -58,7 +58,7 @@ async fn serve(config: HostConfig) -> Done {
     };
     let mut host = started.map_err(|e| Complaint::failed(chain(&e)))?;
     println!("plinth: starting on {}", host.url());
-    let url = host.url();
+    let (url, metrics) = (host.url(), host.capabilities.metrics.clone());
     let until_told = async {
         host.ready().await.map_err(|e| Complaint::failed(chain(&e)))?;
         println!("plinth: ready on {url}");
@@ -66,6 +66,7 @@ async fn serve(config: HostConfig) -> Done {
     };
     tokio::select! {
         failed = until_told => return failed,
+        () = log.watch(metrics.as_ref()) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

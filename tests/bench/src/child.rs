@@ -39,7 +39,9 @@ impl Server {
         std::fs::write(&file, config).context("could not write the host's configuration")?;
         let mut args: Vec<std::ffi::OsString> = ["serve", "--listen", "127.0.0.1:0", "--config"].map(Into::into).to_vec();
         args.extend([file.into_os_string(), "--data".into(), data.into_os_string()]);
-        let mut server = Self::start(&args, log.into())?;
+        let started = Self::start(&args, log.into());
+        let said = || std::fs::read_to_string(folder.path().join("host.log")).unwrap_or_default();
+        let mut server = started.map_err(|error| error.context(said()))?;
         server._folder = Some(folder);
         Ok(server)
     }

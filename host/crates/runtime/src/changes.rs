@@ -12,7 +12,6 @@ use crate::{
     hooks,
     invoke::Call,
     loader::Loaded,
-    manifest::GrantRequests,
     metrics::{GENERATION, SWAP_KINDS, SWAPS, VersionMeters},
     registry::{Slot, Snapshot},
     runtime::Inner,
@@ -89,7 +88,7 @@ impl Inner {
         let version = loaded.version.clone();
         let from = current.as_ref().and_then(|slot| slot.active.as_ref()).map(|v| v.info.version.clone());
         let cause = from.clone().map_or(ActivationCause::Start, |from| ActivationCause::Upgrade { from });
-        self.loader.probe(&self.invoker, &version, cause).await?;
+        self.probe_aside(&version, cause).await?;
         let kind = if current.is_some() { Kind::Swap } else { Kind::Install };
         let slot = Slot {
             plugin: manifest.name.clone(),
@@ -105,20 +104,6 @@ impl Inner {
         };
         let changed = self.change(Some(&package.component), kind, slot).await?;
         Ok(told(loaded, changed, from, began))
-    }
-
-    pub(crate) async fn load(&self, package: &Package, plugin: &PluginName) -> Result<Loaded, LoadError> {
-        let _one = self.loading.acquire().await.map_err(|_| stopping())?;
-        let approved = self.registry.snapshot().slots.get(plugin).map(|slot| slot.approved.clone()).unwrap_or_default();
-        self.load_aside(package.clone(), approved).await
-    }
-
-    /// On the background threads: digest, compiled code and linking take
-    /// milliseconds, which requests would wait for.
-    pub(crate) async fn load_aside(&self, package: Package, approved: GrantRequests) -> Result<Loaded, LoadError> {
-        let loader = self.loader.clone();
-        let loading = async move { loader.load(&package, &approved).await };
-        self.invoker.lanes.aside(loading).await.ok_or_else(stopping)?
     }
 
     /// Back to the previous version, which is still compiled.
@@ -365,10 +350,6 @@ impl Inner {
             VersionMeters::forget(self.capabilities.metrics.as_ref(), &version.info);
         }
     }
-}
-
-fn stopping() -> LoadError {
-    LoadError::Unavailable("the host is stopping".to_owned())
 }
 
 fn told(loaded: &Loaded, changed: Changed, replaced: Option<String>, began: Instant) -> Change {

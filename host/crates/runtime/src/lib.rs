@@ -10,6 +10,7 @@ pub mod outcome;
 pub mod view;
 
 mod admission;
+mod aside;
 mod bindings;
 mod change_record;
 mod changes;

@@ -13,13 +13,16 @@ use std::{path::Path, time::Duration};
 pub(super) struct Plugin {
     server: Server,
     client: reqwest::Client,
+    /// With the key of the audit log, which all hosts sign with.
+    keys: tempfile::TempDir,
 }
 
 impl Plugin {
     pub(super) async fn start(root: &Path, postgres: &Postgres, redis: &Redis, rabbitmq: &RabbitMq) -> Result<Self> {
-        let server = Server::host_with(root, &config(postgres, redis, rabbitmq))?;
+        let keys = tempfile::tempdir()?;
+        let server = Server::host_with(root, &config(postgres, redis, rabbitmq, keys.path()))?;
         Api::new(server.url()).install(&Guest::read(root, "fixtures", "bench-backends")?).await?;
-        let plugin = Self { server, client: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(TASKS).build()? };
+        let plugin = Self { server, client: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(TASKS).build()?, keys };
         ask(&plugin.client, &plugin.server.url(), "prepare", 1).await?;
         Ok(plugin)
     }
@@ -48,12 +51,14 @@ async fn ask(client: &reqwest::Client, url: &str, what: &str, times: usize) -> R
     Ok(())
 }
 
-fn config(postgres: &Postgres, redis: &Redis, rabbitmq: &RabbitMq) -> String {
+fn config(postgres: &Postgres, redis: &Redis, rabbitmq: &RabbitMq, keys: &Path) -> String {
+    let key = keys.join("audit-log");
     let (postgres, redis, rabbitmq) = (postgres.url(), redis.url(), rabbitmq.url());
     format!(
         "[postgres]\nurl = \"{postgres}\"\n[state]\nbackend = \"postgres\"\n[database]\nbackend = \"postgres\"\n\
          [audit]\nbackend = \"postgres\"\n[cache]\nbackend = \"redis\"\nurls = [\"{redis}\"]\n\
-         [queue]\nbackend = \"amqp\"\nurls = [\"{rabbitmq}\"]\n"
+         [queue]\nbackend = \"amqp\"\nurls = [\"{rabbitmq}\"]\n[audit-log]\nkey = \"{}\"\n",
+        key.display()
     )
 }
 
@@ -67,7 +72,7 @@ pub(super) async fn fleet(
     figures: &mut Figures,
 ) -> Result<()> {
     const TIME: Duration = Duration::from_secs(3);
-    let config = config(postgres, redis, rabbitmq);
+    let config = config(postgres, redis, rabbitmq, one.keys.path());
     // The plugin is there already: they are one fleet.
     let more = [Server::host_with(root, &config)?, Server::host_with(root, &config)?];
     let all: Vec<String> = std::iter::once(one.url()).chain(more.iter().map(Server::url)).collect();

@@ -44,7 +44,8 @@ impl Keys {
     pub(super) fn read(&self, origin: &str, note: &str) -> Result<Checkpoint> {
         let signer = self.signer(origin)?;
         let note = Note::parse(note.as_bytes()).map_err(|e| failed("a stored checkpoint is damaged", e))?;
-        note.verify([signer.key()]).map_err(|e| failed("a stored checkpoint was not signed by this log's key", e))?;
+        let other = "a stored checkpoint was not signed with this host's `audit-log.key`; hosts over one log share that file";
+        note.verify([signer.key()]).map_err(|e| failed(other, e))?;
         note.text().parse().map_err(|e| failed("a stored checkpoint is damaged", e))
     }
 }
