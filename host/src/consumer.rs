@@ -28,6 +28,9 @@ const POLL: Duration = Duration::from_secs(5);
 /// Between tries while the queue cannot be reached.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// For the others of a full hand, once one of it has ended.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// How long a consumer that ended by itself may stay unnoticed.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
@@ -120,11 +123,10 @@ async fn consume(runtime: Runtime, queue: Arc<dyn Queue>, feed: Feed, stop: Canc
         while let Some(ended) = hand.try_join_next() {
             tell_lost(&feed, ended);
         }
-        let room = in_hand(&runtime, &feed.plugin).saturating_sub(u32::try_from(hand.len()).unwrap_or(u32::MAX));
+        let most = in_hand(&runtime, &feed.plugin);
+        let room = most.saturating_sub(u32::try_from(hand.len()).unwrap_or(u32::MAX));
         if room == 0 {
-            if let Some(ended) = hand.join_next().await {
-                tell_lost(&feed, ended);
-            }
+            empty(&mut hand, most as usize / 2, &feed).await;
             continue;
         }
         // Cut off by `stop`: what was leased in that moment is delivered again after its lease.
@@ -146,6 +148,23 @@ async fn consume(runtime: Runtime, queue: Arc<dyn Queue>, feed: Feed, stop: Canc
     while let Some(ended) = hand.join_next().await {
         tell_lost(&feed, ended);
     }
+}
+
+/// Waits until one of a full hand has ended, and then a moment for others:
+/// short hooks end together, and what replaces them is claimed together, at the
+/// price of one.
+async fn empty(hand: &mut JoinSet<()>, until: usize, feed: &Feed) {
+    if let Some(ended) = hand.join_next().await {
+        tell_lost(feed, ended);
+    }
+    let others = async {
+        while hand.len() > until {
+            let Some(ended) = hand.join_next().await else { return };
+            tell_lost(feed, ended);
+        }
+    };
+    // Over it the others run long: there is room for one, and it is used.
+    let _over = tokio::time::timeout(MOMENT, others).await;
 }
 
 /// No more than the plugin runs at once: what would only stand in its line

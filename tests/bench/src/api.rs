@@ -74,6 +74,11 @@ impl Api {
         serde_json::from_str(&text).with_context(|| format!("this is no change: {text}"))
     }
 
+    pub(crate) async fn remove(&self, plugin: &str) -> Result<()> {
+        let answer = self.client.delete(format!("{}/v1/plugins/{plugin}", self.url)).send().await.context("the host did not answer")?;
+        Ok(answer.error_for_status().map(drop)?)
+    }
+
     /// Calls that still run on versions of a plugin that were replaced.
     pub(crate) async fn live_old(&self, plugin: &str) -> Result<u64> {
         let url = format!("{}/v1/plugins/{plugin}/versions", self.url);

@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Length of a turn
     #[arg(long, default_value_t = 1_000)]
     turn_ms: u64,
+    /// Only what begins with this, `redis_get` or `amqp`: for a profile
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 /// Operations per second of one turn.
@@ -67,6 +70,7 @@ pub(crate) async fn run(root: &Path, args: &Args) -> Result<Figures> {
     let mut contests = cache::contests(&redis.url(), &plugin).await?;
     contests.extend(queue::contests(&rabbitmq.url(), rabbitmq.management_port(), &plugin).await?);
     contests.extend(database::contests(&postgres.url(), &plugin).await?);
+    contests.retain(|contest| contest.keys.iter().any(|key| key.starts_with(&args.only)));
     // A first round opens what is opened lazily and is not counted.
     for contest in &contests {
         contest.round(Duration::from_millis(300)).await?;
@@ -77,8 +81,12 @@ pub(crate) async fn run(root: &Path, args: &Args) -> Result<Figures> {
     }
     let after = census.count().await?;
     before.tell(&after, &mut figures);
-    queue::consume(&rabbitmq.url(), &plugin, args.rounds, &mut figures).await?;
-    plugin::fleet(root, &postgres, &redis, &rabbitmq, &plugin, &mut figures).await?;
+    if "amqp_consume".starts_with(&args.only) {
+        queue::consume(&rabbitmq.url(), &plugin, args.rounds, &mut figures).await?;
+    }
+    if "three_hosts".starts_with(&args.only) {
+        plugin::fleet(root, &postgres, &redis, &rabbitmq, &plugin, &mut figures).await?;
+    }
     Ok(figures)
 }
 

@@ -13,6 +13,8 @@ use std::{path::Path, time::Duration};
 pub(super) struct Plugin {
     server: Server,
     client: reqwest::Client,
+    api: Api,
+    guest: Guest,
     /// With the key of the audit log, which all hosts sign with.
     keys: tempfile::TempDir,
 }
@@ -21,10 +23,20 @@ impl Plugin {
     pub(super) async fn start(root: &Path, postgres: &Postgres, redis: &Redis, rabbitmq: &RabbitMq) -> Result<Self> {
         let keys = tempfile::tempdir()?;
         let server = Server::host_with(root, &config(postgres, redis, rabbitmq, keys.path()))?;
-        Api::new(server.url()).install(&Guest::read(root, "fixtures", "bench-backends")?).await?;
-        let plugin = Self { server, client: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(TASKS).build()?, keys };
+        let (api, guest) = (Api::new(server.url()), Guest::read(root, "fixtures", "bench-backends")?);
+        api.install(&guest).await?;
+        let plugin =
+            Self { server, api, guest, client: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(TASKS).build()?, keys };
         ask(&plugin.client, &plugin.server.url(), "prepare", 1).await?;
         Ok(plugin)
+    }
+
+    pub(super) async fn remove(&self) -> Result<()> {
+        self.api.remove("backends").await
+    }
+
+    pub(super) async fn install(&self) -> Result<()> {
+        self.api.install(&self.guest).await.map(drop)
     }
 
     pub(super) fn url(&self) -> String {

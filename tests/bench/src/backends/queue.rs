@@ -183,11 +183,13 @@ pub(super) async fn consume(url: &str, plugin: &Plugin, rounds: usize, figures: 
     let native = open(url, "native").await?;
     let work = name("work")?;
     native.declare(&work, &QueueSpec::default()).await?;
+    // As the host does it: its prefix, and the queue that its plugin reads.
+    let (hosts, tasks) = (open(url, &AmqpConfig::default().prefix).await?, name("backends-work")?);
     let (mut bare_rates, mut native_rates, mut plugin_rates) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds.min(3) {
         bare_rates.push(bare(&channel).await?);
         native_rates.push(through(&native, &work).await?);
-        plugin_rates.push(by_plugin(plugin).await?);
+        plugin_rates.push(by_plugin(plugin, &hosts, &tasks).await?);
     }
     figures.add("amqp_consume_bare_rps", median(&bare_rates), Aim::Tell);
     figures.add("amqp_consume_native_over_bare", median_ratio(&native_rates, &bare_rates), NATIVE);
@@ -215,9 +217,7 @@ async fn bare(channel: &Channel) -> Result<f64> {
 }
 
 async fn through(native: &Native, work: &QueueName) -> Result<f64> {
-    for _ in 0..BACKLOG / 500 {
-        publish(native, &Destination::Queue(work.clone()), 500).await?;
-    }
+    fill(native, work).await?;
     let (began, mut done) = (Instant::now(), 0);
     while done < BACKLOG {
         let deliveries = native.consume(work, u32::from(PREFETCH), Duration::from_secs(5)).await?;
@@ -228,26 +228,30 @@ async fn through(native: &Native, work: &QueueName) -> Result<f64> {
     Ok(done as f64 / began.elapsed().as_secs_f64())
 }
 
-/// Through the host: its consumer, a hook call per message, and the acknowledgement.
-async fn by_plugin(plugin: &Plugin) -> Result<f64> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let (url, began) = (plugin.url(), Instant::now());
-    // The queue is worked off while it fills, so the rate is of both together.
-    for _ in 0..BACKLOG / 100 {
-        let task = || client.post(format!("{url}/v1/tasks/backends-work")).json(&serde_json::json!({"payload": "x"})).send();
-        let sent = (0..100).map(|_| task());
-        for answer in try_join_all(sent).await? {
-            ensure!(answer.status().is_success(), "a task was refused: {}", answer.status());
-        }
+async fn fill(native: &Native, work: &QueueName) -> Result<()> {
+    for _ in 0..BACKLOG / 500 {
+        publish(native, &Destination::Queue(work.clone()), 500).await?;
     }
+    Ok(())
+}
+
+/// Through the host: its consumer, a hook call per message, and the
+/// acknowledgement. What waits for a plugin that is not there is worked off as
+/// soon as it is.
+async fn by_plugin(plugin: &Plugin, to: &Native, work: &QueueName) -> Result<f64> {
+    plugin.remove().await?;
+    fill(to, work).await?;
+    let began = Instant::now();
+    plugin.install().await?;
+    let client = reqwest::Client::builder().no_proxy().build()?;
     loop {
-        let depth: serde_json::Value =
-            client.get(format!("{url}/v1/queues/backends-work")).send().await?.error_for_status()?.json().await?;
+        let depth = client.get(format!("{}/v1/queues/{}", plugin.url(), work.as_str())).send().await?;
+        let depth: serde_json::Value = depth.error_for_status()?.json().await?;
         let left: u64 = ["ready", "delayed", "in_flight"].iter().filter_map(|state| depth["depth"][*state].as_u64()).sum();
         ensure!(depth["depth"]["dead"] == 0, "tasks died: {depth}");
         if left == 0 {
             return Ok(BACKLOG as f64 / began.elapsed().as_secs_f64());
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -132,11 +132,18 @@ async fn publish_good(
     destination: &Destination,
     messages: Vec<std::result::Result<Message, queue_types::Error>>,
 ) -> Result<Vec<Published>> {
-    let good: Vec<Message> = messages.iter().flatten().cloned().collect();
+    let mut good = Vec::with_capacity(messages.len());
+    let ids = messages.into_iter().map(|message| {
+        let message = message?;
+        let id = message.id.clone();
+        good.push(message);
+        Ok(id)
+    });
+    let ids: Vec<Published> = ids.collect();
     let answers = if good.is_empty() { Vec::new() } else { queue.publish(destination, good).await? };
     let mut answers = answers.into_iter();
-    let published = messages.into_iter().map(|message| {
-        let id = message?.id;
+    let published = ids.into_iter().map(|id| {
+        let id = id?;
         answers.next().unwrap_or_else(|| Err(lost_answer())).map(|()| id).map_err(wit)
     });
     Ok(published.collect())
