@@ -113,6 +113,19 @@ async fn a_plugins_life_on_the_command_line() {
     host.stop().await;
 }
 
+#[test]
+fn a_component_is_inspected_without_a_host() {
+    let one = root().join("target/plugins/review-rules-v1.wasm");
+    let text = check(&["plugin", "inspect", path(&one)], 0, "plinth:hooks/decision@1.0.0");
+    assert!(text.contains("language: Rust"), "{text}");
+    let found: Value = serde_json::from_str(&check(&["plugin", "inspect", path(&one), "--json"], 0, "")).unwrap();
+    assert_eq!(found["sizes"]["whole"], std::fs::metadata(&one).unwrap().len());
+    assert!(text.starts_with(found["digest"].as_str().unwrap()), "{text}");
+    check(&["plugin", "inspect", "/nowhere.wasm"], 2, "/nowhere.wasm");
+    let toml = one.with_extension("toml");
+    check(&["plugin", "inspect", path(&toml)], 1, "not WebAssembly");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letters_on_the_command_line() {
     let folder = tempfile::tempdir().unwrap();

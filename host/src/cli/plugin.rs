@@ -1,4 +1,4 @@
-//! `plinth plugin`: check offline; install, list, show, roll back and remove on a running host.
+//! `plinth plugin`: check and inspect offline; install, list, show, roll back and remove on a running host.
 
 use super::{
     Complaint, Done, Remote, block_on, chain,
@@ -7,7 +7,7 @@ use super::{
 use crate::{HostConfig, Overrides, offline};
 use clap::{Args, Subcommand};
 use comfy_table::Table;
-use plinth_runtime::{LoadError, Package};
+use plinth_runtime::{LoadError, Package, inspect::Inspected};
 use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
@@ -16,6 +16,13 @@ pub(super) enum PluginCommand {
     Check {
         #[command(flatten)]
         package: Files,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// What a component says about itself, offline: imports, exports, sizes, digest, and the tools it was made with.
+    Inspect {
+        /// The component, e.g. greeter.wasm.
+        component: PathBuf,
         #[command(flatten)]
         remote: Remote,
     },
@@ -92,6 +99,7 @@ impl PluginCommand {
     pub(super) fn run(self) -> Done {
         match self {
             Self::Check { package, remote } => check(&package.package()?, remote.json),
+            Self::Inspect { component, remote } => inspect(&component, remote.json),
             Self::Install { package, approve, remote } => {
                 let upload = package.upload(approve)?;
                 let change = block_on(async { Ok(remote.client()?.install(upload).await?) })?;
@@ -139,6 +147,25 @@ fn check(package: &Package, json: bool) -> Done {
         }
         Err(_) => Err(Complaint::failed(problems.join("\n  - "))),
     }
+}
+
+fn inspect(component: &Path, json: bool) -> Done {
+    let found = Inspected::read(&read(component)?).map_err(|why| Complaint::failed(format!("{}: {why}", component.display())))?;
+    if json {
+        println!("{:#}", serde_json::json!(found));
+        return Ok(());
+    }
+    let sizes = found.sizes;
+    println!("{}", found.digest);
+    println!("{} bytes: {} code, {} data, {} custom sections", sizes.whole, sizes.code, sizes.data, sizes.custom);
+    println!("{} core modules, {} functions", found.core_modules, found.functions);
+    for (field, tools) in &found.made_with {
+        println!("{field}: {}", tools.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
+    }
+    for (title, names) in [("imports", &found.imports), ("exports", &found.exports)] {
+        println!("{title}:{}", names.iter().map(|name| format!("\n  {name}")).collect::<String>());
+    }
+    Ok(())
 }
 
 fn listed(notices: &[String]) -> String {

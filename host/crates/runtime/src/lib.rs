@@ -4,6 +4,7 @@
 //! choke point → capability, and comes back as an outcome.
 
 pub mod hook;
+pub mod inspect;
 pub mod limits;
 pub mod manifest;
 pub mod outcome;
