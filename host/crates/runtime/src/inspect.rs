@@ -16,7 +16,7 @@ pub struct Inspected {
     /// Interfaces with their versions, as in the component.
     pub imports: Vec<String>,
     pub exports: Vec<String>,
-    /// `language`, `sdk` and `processed-by`, with `name version` of each.
+    /// `language`, `sdk` and `processed-by`, with `name version` of each; a stripped component may name no language.
     pub made_with: BTreeMap<String, BTreeSet<String>>,
 }
 
