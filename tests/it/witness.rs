@@ -123,8 +123,13 @@ async fn a_witness_cosigns_what_grows_and_no_other_history() {
     append(&host, 2).await;
     signed(&host, 2).await;
     ended(&ask(&host, &witness, &file("rewritten")).await, 1, "the log was taken back");
+    let grown = size + 4;
+    let now = signed(&host, 2).await;
+    append(&host, usize::try_from(grown - now).unwrap()).await;
+    assert_eq!(signed(&host, grown).await, grown);
+    ended(&ask(&host, &witness, &file("rewritten")).await, 1, "the log has shown two");
     append(&host, 20).await;
-    signed(&host, 22).await;
+    signed(&host, grown + 20).await;
     ended(&ask(&host, &witness, &file("rewritten")).await, 1, "refused (422");
     witness.stop().await;
     assert!(!fs::read_to_string(file("rewritten")).unwrap().contains("example.org/witness"), "it has no line of the witness");

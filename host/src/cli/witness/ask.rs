@@ -75,10 +75,16 @@ impl Ask {
             match status {
                 StatusCode::OK => {
                     let lines: Option<Vec<_>> = answer.lines().map(NoteSignature::parse).collect();
+                    let lines = lines.filter(|lines| !lines.is_empty());
                     return lines.ok_or_else(|| Complaint::failed("the answer is no list of cosignatures"));
                 }
                 StatusCode::CONFLICT => {
-                    old = answer.parse().map_err(|_| Complaint::failed("the answer to another size is no size"))?;
+                    let stands = answer.parse().map_err(|_| Complaint::failed("the answer to another size is no size"))?;
+                    if stands == size && old == size {
+                        let why = format!("cosigned another checkpoint of size {size} before: the log has shown two");
+                        return Err(Complaint::failed(why));
+                    }
+                    old = stands;
                     if old > size {
                         let why =
                             format!("cosigned {old} records before, and the newest checkpoint has only {size}: the log was taken back");

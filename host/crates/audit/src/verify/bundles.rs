@@ -18,9 +18,11 @@ use std::{
 /// Bundles that a thread takes at once.
 const PART: u64 = 32;
 
-/// Files that may be missing before the rest is not asked for: the size is only a claim,
-/// and one of 2^62 must not keep the verifier busy for ever.
-const MISSING_MAX: u64 = 10_000;
+/// What may be wrong before the rest is not asked for: the size is only a claim,
+/// and one of 2^62 must not keep the verifier busy for ever, nor fill its memory.
+const WRONG_MAX: u64 = 100_000;
+/// A missing file weighs as much as so many findings of tampering, one of which is one record.
+const MISSING_WEIGHT: u64 = 10;
 
 /// What the records lead to.
 pub(super) struct Bundles {
@@ -31,7 +33,7 @@ pub(super) struct Bundles {
     pub(super) records: u64,
     pub(super) files: u64,
     pub(super) findings: Findings,
-    /// Whether too much was missing to go on.
+    /// Whether too much was missing or wrong to go on.
     pub(super) gave_up: bool,
 }
 
@@ -53,18 +55,19 @@ struct Part<M> {
 pub(super) fn read<S: Source, C: EntryCheck>(source: &S, check: &C, size: u64, threads: NonZeroUsize) -> Bundles {
     let bundles = size.div_ceil(u64::from(TILE_WIDTH));
     let next = AtomicU64::new(0);
-    let missing = AtomicU64::new(0);
+    let wrong = AtomicU64::new(0);
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..threads.get() {
             scope.spawn(|| {
                 loop {
                     let first = next.fetch_add(PART, Ordering::Relaxed);
-                    if first >= bundles || missing.load(Ordering::Relaxed) > MISSING_MAX {
+                    if first >= bundles || wrong.load(Ordering::Relaxed) > WRONG_MAX {
                         return;
                     }
                     let part = Reader { source, check, size }.part(first, bundles.min(first + PART));
-                    missing.fetch_add(part.findings.incomplete(), Ordering::Relaxed);
+                    let found = part.findings.incomplete() * MISSING_WEIGHT + part.findings.tampered();
+                    wrong.fetch_add(found, Ordering::Relaxed);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push(part);
                 }
             });
@@ -72,7 +75,7 @@ pub(super) fn read<S: Source, C: EntryCheck>(source: &S, check: &C, size: u64, t
     });
     let mut parts = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     parts.sort_by_key(|part| part.first);
-    Bundles { gave_up: missing.into_inner() > MISSING_MAX, ..join(parts, check) }
+    Bundles { gave_up: wrong.into_inner() > WRONG_MAX, ..join(parts, check) }
 }
 
 fn join<C: EntryCheck>(parts: Vec<Part<C::Mark>>, check: &C) -> Bundles {

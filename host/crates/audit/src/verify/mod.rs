@@ -94,7 +94,7 @@ fn tree<S: Source, C: EntryCheck>(source: &S, check: &C, head: &Checkpoint, thre
     report.files = bundles.files;
     report.findings.append(bundles.findings);
     if bundles.gave_up {
-        let found = "so many files missing that the rest was not looked at";
+        let found = "so much missing or wrong that the rest was not looked at";
         report.findings.add(Finding::incomplete(Place::Log, Check::Present, format!("{} records", head.size()), found));
         return false;
     }

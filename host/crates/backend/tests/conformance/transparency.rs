@@ -31,13 +31,14 @@ fn growing(tree: AuditTree) -> Growing {
 
 mod sqlite {
     use super::{Growing, config, growing};
-    use crate::support::snapshot;
+    use crate::support::{audit_record, snapshot};
     use async_trait::async_trait;
     use plinth_backend::{
         Durability,
         audit::{AuditTree, SqliteAudit},
     };
     use plinth_capability::{audit::AuditLog, conformance::transparency::TransparencyFixture, transparency::Transparency};
+    use sqlx::{Connection, Executor, SqliteConnection};
     use std::sync::Arc;
     use tempfile::TempDir;
 
@@ -85,6 +86,53 @@ mod sqlite {
     }
 
     plinth_capability::transparency_conformance!(fixture());
+
+    /// A log whose tree grows only when it is told to, and a connection of somebody who owns the file.
+    async fn owned() -> (Arc<SqliteAudit>, AuditTree, SqliteConnection, (TempDir, TempDir)) {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = dir.path().join("audit.db");
+        let log = Arc::new(SqliteAudit::open(&path, Durability::Process).await.unwrap());
+        let tree = AuditTree::over_sqlite(log.clone(), config(&outside)).await.unwrap();
+        let owner = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+        (log, tree, owner, (dir, outside))
+    }
+
+    async fn append(log: &SqliteAudit, tree: &AuditTree, count: usize) {
+        log.append((0..count).map(|_| audit_record()).collect()).await.unwrap();
+        tree.step().await.unwrap();
+    }
+
+    async fn signed(tree: &AuditTree) -> u64 {
+        tree.trees().await.unwrap()[0].signed
+    }
+
+    #[tokio::test]
+    async fn an_old_checkpoint_under_another_size_replaces_no_copy() {
+        let (log, tree, mut owner, (_dir, outside)) = owned().await;
+        append(&log, &tree, 5).await;
+        append(&log, &tree, 5).await;
+        let put = "INSERT INTO checkpoints (epoch, size, note) SELECT epoch, 9000000000, note FROM checkpoints WHERE size = 5";
+        owner.execute(put).await.unwrap();
+        let refused = tree.step().await.unwrap_err();
+        assert!(refused.message().contains("is of size 5 and kept as one of size 9000000000"), "{refused}");
+        let copies = std::fs::read_dir(outside.path().join("checkpoints")).unwrap();
+        let copies: Vec<String> = copies.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+        assert!(copies.iter().any(|note| note.lines().nth(1) == Some("10")), "{copies:?}");
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_a_missing_record_does_not_take_its_leaf() {
+        let (log, tree, mut owner, (_dir, outside)) = owned().await;
+        append(&log, &tree, 3).await;
+        log.append((0..3).map(|_| audit_record()).collect()).await.unwrap();
+        owner.execute("DROP TRIGGER records_are_not_removed; DELETE FROM records WHERE sequence = 4").await.unwrap();
+        tree.step().await.unwrap();
+        assert_eq!(signed(&tree).await, 4, "the one before it is signed");
+        append(&log, &tree, 2).await;
+        assert_eq!(signed(&tree).await, 4);
+        let again = AuditTree::over_sqlite(log, config(&outside)).await.unwrap();
+        assert_eq!(signed(&again).await, 4, "a host starts over it, and signs no more than before");
+    }
 }
 
 mod postgres {

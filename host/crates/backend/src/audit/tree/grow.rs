@@ -9,7 +9,7 @@ use plinth_audit::{
     tile::{TileEdge, TileId},
 };
 use plinth_capability::Result;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 /// Records taken in at once: 64 MiB if all are as large as they may be, and a transaction of a few tiles.
 const BATCH: u32 = 1_024;
@@ -31,17 +31,31 @@ impl AuditTree {
                 Some((number, edge)) if (number, edge.size()) == (epoch.number, epoch.size) => edge,
                 _ => self.edge_of(&epoch).await?,
             };
-            let records = self.store.records(epoch.first + epoch.size, BATCH).await?;
+            let next = epoch.first + epoch.size;
+            let mut records = self.store.records(next, BATCH).await?;
+            let present = (next..).zip(&records).take_while(|(expected, (sequence, _))| sequence == expected).count();
+            if let Some((found, _)) = records.get(present) {
+                self.tell_gap(next + present as u64, *found);
+            }
+            records.truncate(present);
             if records.is_empty() {
                 *known = Some((epoch.number, edge.clone()));
                 return Ok((epoch, edge));
             }
-            let leaves: Vec<_> = records.iter().map(|bytes| leaf_hash(bytes)).collect();
+            let leaves: Vec<_> = records.iter().map(|(_, bytes)| leaf_hash(bytes)).collect();
             let tiles = edge.grow(&leaves).into_iter();
             let tiles = tiles.map(|tile| StoredTile { level: tile.id.level(), index: tile.id.index(), hashes: tile.bytes }).collect();
             if self.store.grow(&epoch, edge.size(), tiles).await? {
                 *known = Some((epoch.number, edge));
             }
+        }
+    }
+
+    /// Said once: what comes after a missing record must not take its leaf, so
+    /// it gets none, and no checkpoint says anything of it.
+    fn tell_gap(&self, missing: u64, found: u64) {
+        if self.gap.swap(missing, Ordering::Relaxed) != missing {
+            tracing::error!(missing, found, "a record is missing from the audit log; records after it are not signed");
         }
     }
 

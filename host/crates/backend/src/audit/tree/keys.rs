@@ -46,7 +46,12 @@ impl Keys {
         let note = Note::parse(note.as_bytes()).map_err(|e| failed("a stored checkpoint is damaged", e))?;
         let other = "a stored checkpoint was not signed with this host's `audit-log.key`; hosts over one log share that file";
         note.verify([signer.key()]).map_err(|e| failed(other, e))?;
-        note.text().parse().map_err(|e| failed("a stored checkpoint is damaged", e))
+        let checkpoint: Checkpoint = note.text().parse().map_err(|e| failed("a stored checkpoint is damaged", e))?;
+        // One secret signs for every epoch, and a signature does not cover the key's name.
+        match checkpoint.origin() == origin {
+            true => Ok(checkpoint),
+            false => Err(Error::new(ErrorKind::Failed, "audit.checkpoint", "a stored checkpoint is of another epoch")),
+        }
     }
 }
 

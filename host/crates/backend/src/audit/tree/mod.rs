@@ -20,12 +20,18 @@ use copies::Copies;
 use keys::Keys;
 use plinth_audit::tile::{TileEdge, TileError};
 use plinth_capability::{Error, ErrorKind, Result};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 use store::{Epoch, TreeStore};
 use tokio_util::sync::CancellationToken;
 
 /// How often the tree grows and is signed.
 const STEP: Duration = Duration::from_secs(1);
+/// To open a new epoch while other hosts append.
+const ATTEMPTS: usize = 10;
 
 /// Where a tree has its name, its key and what it remembers outside the database.
 #[derive(Debug, Clone)]
@@ -46,6 +52,8 @@ pub struct AuditTree {
     copies: Copies,
     /// The right edge of the newest tree, as this host left it; held for as long as it works on the tree.
     edge: tokio::sync::Mutex<Option<(u64, TileEdge)>>,
+    /// The first record that is missing, as it was told last.
+    gap: AtomicU64,
 }
 
 impl AuditTree {
@@ -61,7 +69,7 @@ impl AuditTree {
     async fn open(store: Arc<dyn TreeStore>, config: AuditTreeConfig) -> Result<Self> {
         let copies = Copies::open(&config.checkpoints)?;
         let keys = Keys::open(name_of(&*store, &copies, config.origin).await?, &config.key)?;
-        let tree = Self { store, keys, copies, edge: tokio::sync::Mutex::default() };
+        let tree = Self { store, keys, copies, edge: tokio::sync::Mutex::default(), gap: AtomicU64::new(u64::MAX) };
         tree.step().await?;
         Ok(tree)
     }
@@ -90,7 +98,7 @@ impl AuditTree {
     /// Takes in what was stored and signs it, unless nothing is new.
     pub async fn step(&self) -> Result<()> {
         let mut edge = self.edge.lock().await;
-        loop {
+        for _ in 0..ATTEMPTS {
             let (epoch, now) = self.grow(&mut edge).await?;
             match self.compare(&epoch, &now).await? {
                 None => return self.sign(&epoch, &now).await,
@@ -98,6 +106,9 @@ impl AuditTree {
                 Some(found) => self.open_next(&epoch, &now, found).await?,
             }
         }
+        let why =
+            "the log does not bear out what it has signed, and its tree does not hold every record, so that no new epoch can be opened";
+        Err(Error::new(ErrorKind::Failed, "audit.tree", why))
     }
 
     async fn current(&self) -> Result<Epoch> {

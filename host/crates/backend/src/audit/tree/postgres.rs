@@ -27,9 +27,11 @@ impl TreeStore for PostgresAudit {
         Ok(sqlx::query(sql).bind(origin).execute(self.pool()).await.map_err(failed)?.rows_affected() == 1)
     }
 
-    async fn records(&self, from: u64, limit: u32) -> Result<Vec<Vec<u8>>> {
-        let sql = "SELECT bytes FROM plinth.audit WHERE sequence >= $1 ORDER BY sequence LIMIT $2";
-        sqlx::query_scalar(sql).bind(to_sql(from)).bind(i64::from(limit)).fetch_all(self.pool()).await.map_err(failed)
+    async fn records(&self, from: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>> {
+        let sql = "SELECT sequence, bytes FROM plinth.audit WHERE sequence >= $1 ORDER BY sequence LIMIT $2";
+        let rows: Vec<(i64, Vec<u8>)> =
+            sqlx::query_as(sql).bind(to_sql(from)).bind(i64::from(limit)).fetch_all(self.pool()).await.map_err(failed)?;
+        Ok(rows.into_iter().map(|(sequence, bytes)| (from_sql(sequence), bytes)).collect())
     }
 
     async fn find(&self, id: &str) -> Result<Option<(u64, Vec<u8>)>> {

@@ -44,6 +44,7 @@ impl AuditTree {
             return Ok(None);
         }
         let entries = self.store.records(epoch.first + first, u32::from(width)).await?;
+        let entries: Vec<_> = entries.into_iter().map(|(_, bytes)| bytes).collect();
         encode_bundle(&entries).map(|bytes| Some(bytes.into())).map_err(damaged)
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Contradicted {
 impl AuditTree {
     /// Compares the tree with the newest checkpoints inside and outside the database.
     pub(super) async fn compare(&self, epoch: &Epoch, now: &TileEdge) -> Result<Option<Contradicted>> {
-        let inside = self.store.signed(epoch.number).await?.map(|head| (epoch.number, head.note));
+        let inside = self.signed(epoch).await?.map(|(head, _)| (epoch.number, head.note));
         for (number, note) in self.copies.off(Copies::newest).await?.into_iter().chain(inside) {
             if number < epoch.number {
                 continue;

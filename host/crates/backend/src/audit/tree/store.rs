@@ -55,8 +55,8 @@ pub(crate) trait TreeStore: Send + Sync {
     async fn epochs(&self) -> Result<Vec<Epoch>>;
     /// Makes epoch 0 over the log from its start, if there is none.
     async fn begin(&self, origin: &str) -> Result<bool>;
-    /// Stored bytes of at most `limit` records from this sequence on, in order.
-    async fn records(&self, from: u64, limit: u32) -> Result<Vec<Vec<u8>>>;
+    /// Sequence and stored bytes of at most `limit` records from this sequence on, in order.
+    async fn records(&self, from: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>>;
     /// The place of a record in the log, and its bytes.
     async fn find(&self, id: &str) -> Result<Option<(u64, Vec<u8>)>>;
     async fn tiles(&self, epoch: u64, wanted: &[(u8, u64)]) -> Result<Vec<StoredTile>>;
