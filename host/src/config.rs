@@ -1,6 +1,10 @@
 //! The host's configuration: one TOML file, a few environment variables, defaults that run without either.
 
 use plinth_api::{ApiConfig, ConfigError as ApiConfigError};
+mod audit_log;
+
+pub(crate) use audit_log::AuditLogConfig;
+
 use plinth_backend::{
     Durability,
     cache::{MemoryCacheConfig, RedisCacheConfig},
@@ -99,18 +103,6 @@ pub enum DatabaseConfig {
 pub enum AuditConfig {
     Sqlite(EmbeddedConfig),
     Postgres,
-}
-
-/// What makes the audit log verifiable, wherever it is kept.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub struct AuditLogConfig {
-    /// What the log is called in its checkpoints, chosen when it begins: `audit.example.com/plinth`.
-    pub origin: Option<String>,
-    /// The file of the secret that checkpoints are signed with; hosts over one log share it.
-    pub key: Option<PathBuf>,
-    /// The folder, outside the database, of the newest checkpoints.
-    pub checkpoints: Option<PathBuf>,
 }
 
 /// Where the host keeps what is installed; hosts that share it are a fleet.
@@ -251,6 +243,8 @@ pub enum ConfigError {
     Queue(#[from] QueueSettingError),
     #[error("{0} must not be zero")]
     Zero(&'static str),
+    #[error("`audit-log.retention` {0}")]
+    Retention(&'static str),
 }
 
 impl HostConfig {
@@ -294,6 +288,7 @@ impl HostConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.api.check()?;
         self.queues.check()?;
+        self.audit_log.check()?;
         let PluginsConfig { component_max_bytes, compile_memory_bytes, compile_timeout_ms, .. } = self.plugins;
         for (name, value) in [
             ("engine.instances", u64::from(self.engine.instances)),

@@ -124,6 +124,10 @@ pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHo
     }
     let (tree, stopping) = (backends.tree(), stop.clone());
     tasks.spawn(async move { tree.run(stopping).await });
+    if let Some(archiver) = backends.archiver() {
+        let stopping = stop.clone();
+        tasks.spawn(async move { archiver.run(stopping).await });
+    }
     let ready = readiness.clone();
     let restoring = Some(tasks.spawn(async move {
         // Told to stop, it leaves the rest for the next start.

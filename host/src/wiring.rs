@@ -6,7 +6,7 @@ use crate::{
     start::StartError,
 };
 use plinth_backend::{
-    audit::{AuditTree, AuditTreeConfig, PostgresAudit, SqliteAudit},
+    audit::{ArchiveFolder, ArchivedAudit, Archiver, AuditTree, AuditTreeConfig, PostgresAudit, SqliteAudit},
     cache::{MemoryCache, RedisCache},
     database::{PostgresDatabases, SqliteDatabases, SqliteDatabasesConfig},
     fleet::PostgresFleet,
@@ -43,6 +43,7 @@ pub(crate) struct Backends {
     fleet: Option<Arc<dyn Fleet>>,
     inbox: Option<Arc<dyn Inbox>>,
     tree: Arc<AuditTree>,
+    archiver: Option<Arc<Archiver>>,
     open: Vec<Open>,
 }
 
@@ -59,6 +60,7 @@ impl Backends {
         let mut opening = Opening::start(config).await?;
         let (state, fleet) = opening.state().await?;
         let (audit, tree) = opening.audit().await?;
+        let archiver = config.audit_log.archive.is_some().then(|| Arc::new(Archiver::new(tree.clone(), config.audit_log.retention)));
         let (queue, inbox) = opening.queue().await?;
         let cache = opening.cache().await?;
         let databases = opening.databases(queue.clone(), audit.clone()).await?;
@@ -73,7 +75,7 @@ impl Backends {
             metrics: Arc::new(PrometheusMetrics::new()),
             secrets: Arc::new(secrets),
         };
-        Ok(Self { capabilities, state, fleet, inbox, tree, open: opening.open })
+        Ok(Self { capabilities, state, fleet, inbox, tree, archiver, open: opening.open })
     }
 
     /// Outboxes first, since they write to queue and audit log; the server that
@@ -110,6 +112,11 @@ impl Backends {
     /// What grows and signs the audit log's tree.
     pub(crate) fn tree(&self) -> Arc<AuditTree> {
         self.tree.clone()
+    }
+
+    /// What moves old records of the audit log to their archive, where there is one.
+    pub(crate) fn archiver(&self) -> Option<Arc<Archiver>> {
+        self.archiver.clone()
     }
 
     /// What remembers which messages came, where the queue's own backend cannot.
@@ -153,16 +160,19 @@ impl<'a> Opening<'a> {
             origin: named.origin.clone(),
             key: named.key.clone().unwrap_or_else(|| data.join("keys").join("audit-log")),
             checkpoints: named.checkpoints.clone().unwrap_or_else(|| data.join("audit-checkpoints")),
+            archive: named.archive.as_ref().map(ArchiveFolder::open).transpose()?,
         };
         match &self.config.audit {
             AuditConfig::Sqlite(config) => {
                 let audit = Arc::new(SqliteAudit::open(&data.join("audit.db"), config.durability).await?);
                 self.open.push(Open::SqliteAudit(audit.clone()));
-                Ok((audit.clone(), Arc::new(AuditTree::over_sqlite(audit, tree).await?)))
+                let tree = Arc::new(AuditTree::over_sqlite(audit.clone(), tree).await?);
+                Ok((Arc::new(ArchivedAudit::new(audit, &tree)), tree))
             }
             AuditConfig::Postgres => {
                 let audit = Arc::new(PostgresAudit::open(self.postgres()?).await?);
-                Ok((audit.clone(), Arc::new(AuditTree::over_postgres(audit, tree).await?)))
+                let tree = Arc::new(AuditTree::over_postgres(audit.clone(), tree).await?);
+                Ok((Arc::new(ArchivedAudit::new(audit, &tree)), tree))
             }
         }
     }

@@ -1,8 +1,8 @@
 //! `cargo xtask audit-interop`: the audit log against verifiers that are not ours.
 
-use crate::shell;
+use crate::{python, shell};
 use anyhow::Result;
-use std::{env, path::Path, process::Command};
+use std::{env, path::Path};
 
 const REQUIREMENTS: &str = "examples/audit-verifier/requirements.txt";
 
@@ -13,12 +13,7 @@ const REQUIREMENTS: &str = "examples/audit-verifier/requirements.txt";
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args) -> Result<()> {
-    let venv = shell::root().join("target/audit-interop");
-    if !venv.join("bin/pip").is_file() {
-        shell::run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    }
-    let programs = venv.join("bin");
-    shell::run(Command::new(programs.join("pip")).args(["install", "--quiet", "--requirement"]).arg(shell::root().join(REQUIREMENTS)))?;
+    let programs = python::programs("audit-interop", &shell::root().join(REQUIREMENTS))?;
     // By itself, since the feature is of this crate alone and the rest need not be built for it.
     let test = ["test", "--package", "plinth-audit", "--features", "interop", "--test", "interop"];
     shell::run(shell::cargo(&test).env("PATH", first_on_the_path(&programs)?))

@@ -9,6 +9,7 @@ mod languages;
 mod operations;
 mod plugins;
 mod promises;
+mod python;
 mod services;
 mod shell;
 mod test;

@@ -1,6 +1,6 @@
 //! The servers that tests talk to: installed where they are missing, and up while a command runs.
 
-use crate::shell;
+use crate::{python, shell};
 use anyhow::{Context, Result, bail};
 use std::{
     fs::{self, File},
@@ -26,6 +26,13 @@ pub(crate) fn prepare() -> Result<PathBuf> {
         if !still.is_empty() {
             bail!("{} cannot be found after its installation; {}", still.join(" "), advice(&still));
         }
+    }
+    let requirements = shell::root().join("tests/services/requirements.txt");
+    let installed = shell::root().join("target/services/installed.txt");
+    if fs::read(&requirements)? != fs::read(&installed).unwrap_or_default() {
+        println!("test: installing the S3-compatible store of the tests");
+        python::programs("services", &requirements)?;
+        fs::copy(&requirements, installed)?;
     }
     Ok(tool)
 }

@@ -5,6 +5,7 @@
 //!   key prefix, a vhost or a database of its own there.
 //! - [`Redis`], [`RabbitMq`], [`Postgres`]: for tests that kill, pause or restart.
 //! - [`RedisCluster`], [`RedisSentinel`], [`RabbitMqCluster`]: several that are one.
+//! - [`S3`]: a store for what is archived.
 //! - [`FaultProxy`]: the network between a client and any of them, failing to order.
 //!
 //! Every server offers the same verbs: `kill` (SIGKILL, the whole tree), `restart` (same ports, same
@@ -23,6 +24,7 @@ mod redis;
 mod redis_cluster;
 mod redis_sentinel;
 mod resp;
+mod s3;
 pub mod shared;
 mod tls;
 mod wait;
@@ -34,3 +36,4 @@ pub use rabbitmq_cluster::RabbitMqCluster;
 pub use redis::{Redis, RedisOptions};
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;
+pub use s3::S3;

@@ -17,8 +17,14 @@ pub fn missing() -> Vec<&'static str> {
         ("postgresql", postgres_programs().is_some()),
         ("openssl", on_path("openssl")),
         ("util-linux", on_path("setpriv")),
+        ("python3-venv", weed().is_file() || on_path("python3")),
     ];
     needed.into_iter().filter(|(_, there)| !there).map(|(package, _)| package).collect()
+}
+
+/// The S3-compatible server, in the folder of Python programs that `cargo xtask test` fills.
+pub fn weed() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/services/bin/weed")
 }
 
 /// The folder of the newest PostgreSQL that has its server.

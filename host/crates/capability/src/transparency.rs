@@ -24,6 +24,12 @@ pub struct TreeView {
     pub signed: u64,
     /// Set where the tree has ended because the database was restored behind what it had signed.
     pub sealed: Option<u64>,
+    /// Leaves whose records are in the archive.
+    pub archived: u64,
+    /// Of these, leaves whose records are not in the database any more.
+    pub pruned: u64,
+    /// Of these, leaves whose records are nowhere any more.
+    pub expired: u64,
 }
 
 /// # Contract

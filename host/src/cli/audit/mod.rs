@@ -1,5 +1,6 @@
 //! `plinth audit`: reads the audit log of a running host, and verifies any tile log.
 
+mod archive;
 mod check_proof;
 mod export;
 mod query;

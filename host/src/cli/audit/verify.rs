@@ -1,6 +1,6 @@
-//! `plinth audit verify`: a whole log against a trust policy, without asking the host for anything but bytes.
+//! `plinth audit verify`: a whole log or its archive against a trust policy, without asking the host for anything but bytes.
 
-use super::url::Served;
+use super::{archive, url::Served};
 use crate::cli::{Complaint, Done, Exit};
 use clap::Args;
 use plinth_audit::{
@@ -22,6 +22,12 @@ pub(in crate::cli) struct Verify {
     /// The address of `checkpoint` and `tile/`; of a host: http://127.0.0.1:7300/v1/audit/log/0
     #[arg(long, group = "log")]
     url: Option<String>,
+    /// The folder of an epoch's segments, or its address: /srv/archive/0, s3://bucket/prefix/0 (with AWS_… variables).
+    #[arg(long, group = "log")]
+    archive: Option<String>,
+    /// Of an archive: the records of segments below this number were dropped when their time was over.
+    #[arg(long, requires = "archive", default_value_t = 0)]
+    dropped_below: u64,
     /// Whom to trust: a C2SP tlog-policy, as `plinth audit trust` prints it.
     #[arg(long)]
     trust: PathBuf,
@@ -57,11 +63,15 @@ impl Verify {
         let since = self.since.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let request = Request { policy: &policy, since: &since, threads };
+        if let Some(address) = &self.archive {
+            let report = archive::verify(address, self.dropped_below, self.foreign, &request)?;
+            return self.tell(&report);
+        }
         let report = match (&self.dir, &self.url) {
             (Some(dir), _) if !dir.is_dir() => return Err(usage(format!("{} is no folder", dir.display()))),
             (Some(dir), _) => self.verify(&Directory::new(dir), &request),
             (None, Some(url)) => self.verify(&Served::new(url, self.token.clone()).map_err(usage)?, &request),
-            (None, None) => return Err(usage("give the log by --dir or --url")),
+            (None, None) => return Err(usage("give the log by --dir, --url or --archive")),
         };
         self.tell(&report)
     }

@@ -48,6 +48,12 @@ struct Tree {
     /// Leaves it ended with; absent while it grows.
     #[serde(skip_serializing_if = "Option::is_none")]
     sealed_size: Option<u64>,
+    /// Leaves whose records are in the archive.
+    archived_size: u64,
+    /// Of these, leaves whose records are not in the database any more.
+    pruned_size: u64,
+    /// Of these, leaves whose records were dropped when their time was over; their hashes stay.
+    expired_size: u64,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -76,13 +82,16 @@ fn none(what: &'static str) -> ApiError {
 #[utoipa::path(get, path = "/v1/audit/log", tag = "audit",
     responses((status = 200, description = "Every tree, with the key that verifies it.", body = Trees), Problems))]
 async fn trees(State(capabilities): State<Capabilities>) -> Result<Answer<Trees>> {
-    let tree = |TreeView { epoch, origin, verifier_key, first, signed, sealed }| Tree {
+    let tree = |TreeView { epoch, origin, verifier_key, first, signed, sealed, archived, pruned, expired }| Tree {
         epoch,
         origin,
         verifier_key,
         first_sequence: first,
         signed_size: signed,
         sealed_size: sealed,
+        archived_size: archived,
+        pruned_size: pruned,
+        expired_size: expired,
     };
     Ok(Answer(Trees { trees: capabilities.transparency.trees().await?.into_iter().map(tree).collect() }))
 }

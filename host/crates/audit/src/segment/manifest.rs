@@ -1,6 +1,6 @@
 //! What a segment's files are.
 
-use super::{FRAMES, NUMBER_END, Names, SEGMENT_RECORDS, SegmentError, TILES_BYTES};
+use super::{FRAME_PACKED_MAX, FRAMES, NUMBER_END, Names, SEGMENT_RECORDS, SegmentError, TILES_BYTES};
 use crate::{
     canonical,
     hash::{Hash, sha256},
@@ -155,6 +155,7 @@ impl Manifest {
         let tiles = u64::try_from(TILES_BYTES).ok()?;
         let fits = form.segment < NUMBER_END
             && form.frames.len() == FRAMES
+            && form.frames.iter().all(|length| usize::try_from(*length).is_ok_and(|length| length <= FRAME_PACKED_MAX))
             && packed == form.files.records.bytes
             && form.files.tiles.bytes == tiles
             && form.proof.len() <= PROOF_MAX

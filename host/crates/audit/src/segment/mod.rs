@@ -12,11 +12,13 @@
 
 mod manifest;
 mod read;
+mod since;
 mod verify;
 mod write;
 
 pub use manifest::{FileEntry, Manifest};
 pub use read::{Archive, read_frame};
+pub use since::check_since;
 pub use verify::{Chain, verify_segments};
 pub use write::{Before, Blob, Segment, write};
 
@@ -33,6 +35,9 @@ pub const FRAMES: usize = 256;
 
 /// The most bytes of a frame when unpacked: records of 65,535 bytes, each with its newline.
 pub const FRAME_BYTES_MAX: usize = FRAME_RECORDS * 65_536;
+
+/// The most bytes of a packed frame: what does not compress grows by less than this.
+pub const FRAME_PACKED_MAX: usize = FRAME_BYTES_MAX + FRAME_BYTES_MAX / 128;
 
 /// Bytes of the file of tiles.
 pub const TILES_BYTES: usize = (FRAMES + 1) * TILE_BYTES_MAX;

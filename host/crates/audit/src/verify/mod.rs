@@ -178,7 +178,8 @@ fn check_since<S: Source>(source: &S, now: &Checkpoint, old: &[u8], policy: &Pol
     }
 }
 
-fn read_old<'k>(old: &[u8], keys: impl Iterator<Item = &'k VerifierKey>) -> Result<Checkpoint, String> {
+/// A checkpoint that one of these keys has signed, or why it is none.
+pub(crate) fn read_old<'k>(old: &[u8], keys: impl Iterator<Item = &'k VerifierKey>) -> Result<Checkpoint, String> {
     let note = Note::parse(old).map_err(|error| error.to_string())?;
     note.verify(keys).map_err(|error| error.to_string())?;
     note.text().parse().map_err(|error: crate::checkpoint::CheckpointError| error.to_string())

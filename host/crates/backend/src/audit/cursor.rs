@@ -18,6 +18,11 @@ pub(super) fn read(key: &hmac::Key, text: &str) -> Result<i64> {
         .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "audit.find", "this log did not give that cursor"))
 }
 
+/// Where a page begins after this cursor's.
+pub(super) fn position(after: Option<i64>) -> u64 {
+    after.map_or(0, |after| u64::try_from(after).unwrap_or(0).saturating_add(1))
+}
+
 fn tag(key: &hmac::Key, sequence: i64) -> String {
     let signed = hmac::sign(key, &sequence.to_be_bytes());
     let bytes = signed.as_ref().get(..TAG_BYTES).unwrap_or_default();

@@ -1,22 +1,26 @@
 //! Backends of the audit log, and the rules that all of them share.
 
+mod archive;
 mod cursor;
 mod postgres;
 mod sqlite;
 mod tree;
 
+pub use archive::{ArchiveFolder, ArchiveLocation, ArchivedAudit, Archiver, BlockingArchive, Retention, Round};
 pub use postgres::PostgresAudit;
 pub use sqlite::SqliteAudit;
 pub use tree::{AuditTree, AuditTreeConfig};
 
+use aws_lc_rs::hmac;
 use plinth_audit::{
     canonical::{self, CanonicalError, Problem},
     hash::leaf_hash,
 };
 use plinth_capability::{
     Error, ErrorKind, Result,
-    audit::{APPEND_MAX, AuditFilter, AuditRecord, RECORD_MAX},
+    audit::{APPEND_MAX, AuditEntry, AuditFilter, AuditOutcome, AuditPage, AuditRecord, RECORD_MAX, StoredRecord, Subject},
     name::TopicName,
+    now_ms,
 };
 
 /// The bytes of a record that are stored, signed for by its digest.
@@ -61,6 +65,37 @@ fn check_filter(filter: &AuditFilter) -> Result<()> {
 /// Actions are dotted words like topics are.
 fn check_action(operation: &'static str, action: &str) -> Result<()> {
     TopicName::new(action).map(drop).map_err(|e| Error::new(ErrorKind::InvalidInput, operation, format!("the action {}", e.message())))
+}
+
+/// What the host says of the log itself.
+fn host_record(action: &str, origin: &str, summary: &str, attributes: impl IntoIterator<Item = (&'static str, String)>) -> AuditRecord {
+    AuditRecord {
+        id: uuid::Uuid::now_v7().to_string(),
+        recorded_at_ms: now_ms(),
+        actor: "system".to_owned(),
+        plugin_id: "host".to_owned(),
+        plugin_version: env!("CARGO_PKG_VERSION").to_owned(),
+        plugin_digest: String::new(),
+        generation: 0,
+        invocation_id: String::new(),
+        entry: AuditEntry {
+            action: action.to_owned(),
+            subject: Subject { kind: "audit-log".to_owned(), id: origin.to_owned() },
+            outcome: AuditOutcome::Success,
+            summary: summary.to_owned(),
+            changes: Vec::new(),
+            attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        },
+    }
+}
+
+/// A page of what was found when one more than `limit` was looked for.
+fn page_of(key: &hmac::Key, mut records: Vec<StoredRecord>, limit: u32) -> AuditPage {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = records.len() > limit;
+    records.truncate(limit);
+    let next = records.last().filter(|_| more).map(|last| cursor::write(key, i64::try_from(last.sequence).unwrap_or(i64::MAX)));
+    AuditPage { records, next }
 }
 
 /// The leaf hash of RFC 6962 in hexadecimal.

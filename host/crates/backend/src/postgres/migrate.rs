@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 
 /// Applied once each, in order; their number is kept in the schema. A step that
 /// was ever released is never changed.
-const STEPS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql")];
+const STEPS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql"), include_str!("004.sql")];
 
 /// Names the advisory lock under which hosts migrate: `plinth` in ASCII.
 const LOCK: i64 = 0x706c_696e_7468;

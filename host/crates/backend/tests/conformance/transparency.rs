@@ -12,6 +12,7 @@ fn config(outside: &TempDir) -> AuditTreeConfig {
         origin: Some("audit.example.org/test".into()),
         key: outside.path().join("key"),
         checkpoints: outside.path().join("checkpoints"),
+        archive: None,
     }
 }
 
@@ -165,7 +166,8 @@ mod postgres {
     }
 
     /// Everything that is about the log, kept in a second schema.
-    const TABLES: [&str; 5] = ["audit", "audit_end", "audit_epochs", "audit_tiles", "audit_checkpoints"];
+    const TABLES: [&str; 7] =
+        ["audit", "audit_end", "audit_epochs", "audit_tiles", "audit_checkpoints", "audit_segments", "audit_pruned"];
 
     #[async_trait]
     impl TransparencyFixture for Fixture {

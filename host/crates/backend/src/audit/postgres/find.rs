@@ -1,28 +1,27 @@
 //! Reading the log: by condition in pages, and by id.
 
 use crate::{
-    audit::{cursor, leaf_digest},
+    audit::leaf_digest,
     postgres::{from_sql, map_error, plain, to_sql},
 };
-use aws_lc_rs::hmac;
 use plinth_capability::{
     Error, ErrorKind, Result,
-    audit::{AuditFilter, AuditPage, PAGE_MAX, StoredRecord},
+    audit::{AuditFilter, StoredRecord},
 };
 use sqlx::{PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
+use std::ops::Range;
 
-pub(super) async fn page(pool: &PgPool, key: &hmac::Key, filter: &AuditFilter, after: Option<i64>, limit: u32) -> Result<AuditPage> {
-    let limit = limit.clamp(1, PAGE_MAX);
-    let mut query = QueryBuilder::new("SELECT sequence, bytes FROM plinth.audit WHERE sequence > ");
-    query.push_bind(after.unwrap_or(-1));
+/// At most `limit` matching records of these sequences, in order.
+pub(in crate::audit) async fn matching(pool: &PgPool, filter: &AuditFilter, sequences: Range<u64>, limit: u32) -> Result<Vec<StoredRecord>> {
+    let mut query = QueryBuilder::new("SELECT sequence, bytes FROM plinth.audit WHERE sequence >= ");
+    query.push_bind(to_sql(sequences.start));
+    if sequences.end < u64::MAX {
+        query.push(" AND sequence < ").push_bind(to_sql(sequences.end));
+    }
     narrow(&mut query, filter);
-    query.push(" ORDER BY sequence LIMIT ").push_bind(i64::from(limit) + 1);
+    query.push(" ORDER BY sequence LIMIT ").push_bind(i64::from(limit));
     let rows = query.build().fetch_all(pool).await.map_err(|e| map_error("audit.find", e))?;
-    let shown = usize::try_from(limit).unwrap_or(usize::MAX).min(rows.len());
-    let (page, rest) = rows.split_at(shown);
-    let records = page.iter().map(|row| stored("audit.find", row)).collect::<Result<Vec<_>>>()?;
-    let next = records.last().filter(|_| !rest.is_empty()).map(|last| cursor::write(key, to_sql(last.sequence)));
-    Ok(AuditPage { records, next })
+    rows.iter().map(|row| stored("audit.find", row)).collect()
 }
 
 fn narrow(query: &mut QueryBuilder<Postgres>, filter: &AuditFilter) {

@@ -1,6 +1,6 @@
 //! The audit log in PostgreSQL: one sequence without gaps over all hosts.
 
-mod find;
+pub(super) mod find;
 
 use super::{Encoded, cursor};
 use crate::postgres::{Postgres, from_sql, map_error, plain, to_sql};
@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use plinth_capability::{
     Result,
-    audit::{AuditFilter, AuditLog, AuditPage, AuditRecord, Receipt, StoredRecord},
+    audit::{AuditFilter, AuditLog, AuditPage, AuditRecord, PAGE_MAX, Receipt, StoredRecord},
 };
 use sqlx::{PgConnection, PgPool};
 
 pub struct PostgresAudit {
     postgres: Postgres,
-    cursor_key: hmac::Key,
+    pub(super) cursor_key: hmac::Key,
 }
 
 impl PostgresAudit {
@@ -78,7 +78,9 @@ impl AuditLog for PostgresAudit {
     async fn find(&self, filter: &AuditFilter, cursor: Option<&str>, limit: u32) -> Result<AuditPage> {
         super::check_filter(filter)?;
         let after = cursor.map(|text| cursor::read(&self.cursor_key, text)).transpose()?;
-        find::page(self.postgres.pool(), &self.cursor_key, filter, after, limit).await
+        let (from, limit) = (cursor::position(after), limit.clamp(1, PAGE_MAX));
+        let found = find::matching(self.postgres.pool(), filter, from..u64::MAX, limit + 1).await?;
+        Ok(super::page_of(&self.cursor_key, found, limit))
     }
 
     async fn record(&self, id: &str) -> Result<Option<StoredRecord>> {

@@ -1,7 +1,7 @@
 //! The embedded audit log: one SQLite file that only grows.
 
 mod append;
-mod find;
+pub(super) mod find;
 
 pub(super) use append::append_one;
 
@@ -15,7 +15,7 @@ use aws_lc_rs::hmac;
 use futures::FutureExt;
 use plinth_capability::{
     Result,
-    audit::{AuditFilter, AuditLog, AuditPage, AuditRecord, Receipt, StoredRecord},
+    audit::{AuditFilter, AuditLog, AuditPage, AuditRecord, PAGE_MAX, Receipt, StoredRecord},
 };
 use sqlx::SqlitePool;
 use std::path::Path;
@@ -26,7 +26,7 @@ const READERS: u32 = 4;
 pub struct SqliteAudit {
     pub(super) writer: Writer<Nothing>,
     pub(super) readers: SqlitePool,
-    cursor_key: hmac::Key,
+    pub(super) cursor_key: hmac::Key,
 }
 
 /// The next sequence is asked of the file each time: the end of an index is
@@ -41,7 +41,7 @@ impl SqliteAudit {
     pub async fn open(path: &Path, durability: Durability) -> Result<Self> {
         let file = SqliteFile::open(path, durability).await?;
         let mut connection = file.writer_connection().await?;
-        migrate(&mut connection, &[include_str!("schema.sql"), include_str!("tree.sql")]).await?;
+        migrate(&mut connection, &[include_str!("schema.sql"), include_str!("tree.sql"), include_str!("archive.sql")]).await?;
         let readers = file.readers(READERS).await?;
         let key: Vec<u8> =
             sqlx::query_scalar("SELECT key FROM cursor_key").fetch_one(&readers).await.map_err(|e| map_error("audit.open", e))?;
@@ -66,7 +66,9 @@ impl AuditLog for SqliteAudit {
     async fn find(&self, filter: &AuditFilter, cursor: Option<&str>, limit: u32) -> Result<AuditPage> {
         super::check_filter(filter)?;
         let after = cursor.map(|text| cursor::read(&self.cursor_key, text)).transpose()?;
-        find::page(&self.readers, &self.cursor_key, filter, after, limit).await
+        let (from, limit) = (cursor::position(after), limit.clamp(1, PAGE_MAX));
+        let found = find::matching(&self.readers, filter, from..u64::MAX, limit + 1).await?;
+        Ok(super::page_of(&self.cursor_key, found, limit))
     }
 
     async fn record(&self, id: &str) -> Result<Option<StoredRecord>> {

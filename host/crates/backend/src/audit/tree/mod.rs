@@ -15,7 +15,10 @@ mod sign;
 mod sqlite;
 mod store;
 
-use crate::audit::{PostgresAudit, SqliteAudit};
+use crate::audit::{
+    PostgresAudit, SqliteAudit,
+    archive::{ArchiveFolder, Shelf, Shelved},
+};
 use copies::Copies;
 use keys::Keys;
 use plinth_audit::tile::{TileEdge, TileError};
@@ -25,7 +28,8 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
-use store::{Epoch, TreeStore};
+use store::Epoch;
+pub(super) use store::TreeStore;
 use tokio_util::sync::CancellationToken;
 
 /// How often the tree grows and is signed.
@@ -43,11 +47,14 @@ pub struct AuditTreeConfig {
     pub key: PathBuf,
     /// A folder outside the database for the newest checkpoint of each epoch.
     pub checkpoints: PathBuf,
+    /// Where old records are.
+    pub archive: Option<ArchiveFolder>,
 }
 
 /// One host's part in the tree of a log.
 pub struct AuditTree {
     store: Arc<dyn TreeStore>,
+    shelved: Arc<Shelved>,
     keys: Keys,
     copies: Copies,
     /// The right edge of the newest tree, as this host left it; held for as long as it works on the tree.
@@ -66,10 +73,11 @@ impl AuditTree {
     }
 
     /// Looks first whether everything that was signed is still there, and opens a new epoch if not.
-    async fn open(store: Arc<dyn TreeStore>, config: AuditTreeConfig) -> Result<Self> {
+    async fn open<S: TreeStore + Shelf + 'static>(store: Arc<S>, config: AuditTreeConfig) -> Result<Self> {
         let copies = Copies::open(&config.checkpoints)?;
         let keys = Keys::open(name_of(&*store, &copies, config.origin).await?, &config.key)?;
-        let tree = Self { store, keys, copies, edge: tokio::sync::Mutex::default(), gap: AtomicU64::new(u64::MAX) };
+        let shelved = Arc::new(Shelved::new(store.clone(), store.clone(), config.archive));
+        let tree = Self { store, shelved, keys, copies, edge: tokio::sync::Mutex::default(), gap: AtomicU64::new(u64::MAX) };
         tree.step().await?;
         Ok(tree)
     }
@@ -109,6 +117,11 @@ impl AuditTree {
         let why =
             "the log does not bear out what it has signed, and its tree does not hold every record, so that no new epoch can be opened";
         Err(Error::new(ErrorKind::Failed, "audit.tree", why))
+    }
+
+    /// The records that were taken out of the database.
+    pub(super) fn shelved(&self) -> Arc<Shelved> {
+        self.shelved.clone()
     }
 
     async fn current(&self) -> Result<Epoch> {

@@ -8,6 +8,7 @@ use plinth_audit::{
     hash::Hash,
     note::{Note, Signer},
     proof::{Plan, ProofError},
+    segment::SEGMENT_RECORDS,
     tile::{Resource, TileId, TileReader, encode_bundle, tiles_for},
     tlog_proof::TlogProof,
 };
@@ -43,9 +44,14 @@ impl AuditTree {
         if first.saturating_add(u64::from(width)) > epoch.size {
             return Ok(None);
         }
-        let entries = self.store.records(epoch.first + first, u32::from(width)).await?;
-        let entries: Vec<_> = entries.into_iter().map(|(_, bytes)| bytes).collect();
-        encode_bundle(&entries).map(|bytes| Some(bytes.into())).map_err(damaged)
+        let (from, width) = (epoch.first + first, usize::from(width));
+        let entries = self.store.records(from, u32::try_from(width).unwrap_or(u32::MAX)).await?;
+        let entries: Vec<_> = (from..).zip(entries).take_while(|(at, (sequence, _))| at == sequence).map(|(_, (_, bytes))| bytes).collect();
+        if entries.len() == width {
+            return encode_bundle(&entries).map(|bytes| Some(bytes.into())).map_err(damaged);
+        }
+        let Some(frame) = self.shelved.bundle(epoch.number, index).await? else { return Ok(None) };
+        encode_bundle(frame.get(..width).unwrap_or_default()).map(|bytes| Some(bytes.into())).map_err(damaged)
     }
 }
 
@@ -61,10 +67,14 @@ fn out_of_range(error: ProofError) -> Error {
 impl Transparency for AuditTree {
     async fn trees(&self) -> Result<Vec<TreeView>> {
         let mut trees = Vec::new();
+        let pruned = self.shelved.shelf().pruned().await?;
         for Epoch { number, origin, first, sealed, .. } in self.store.epochs().await? {
             let verifier_key = self.keys.signer(&origin)?.key().to_string();
             let signed = self.store.signed(number).await?.map_or(0, |head| head.size);
-            trees.push(TreeView { epoch: number, origin, verifier_key, first, signed, sealed });
+            let archived = self.shelved.shelf().segments(number).await? * SEGMENT_RECORDS;
+            let gone = pruned.iter().find(|gone| gone.epoch == number);
+            let (pruned, expired) = gone.map_or((0, 0), |gone| (gone.leaves, gone.expired * SEGMENT_RECORDS));
+            trees.push(TreeView { epoch: number, origin, verifier_key, first, signed, sealed, archived, pruned, expired });
         }
         Ok(trees)
     }
@@ -86,7 +96,11 @@ impl Transparency for AuditTree {
     }
 
     async fn proof(&self, id: &str) -> Result<Option<String>> {
-        let Some((sequence, _)) = self.store.find(id).await? else { return Ok(None) };
+        let sequence = match self.store.find(id).await? {
+            Some((sequence, _)) => Some(sequence),
+            None => self.shelved.find(id).await?.map(|found| found.sequence),
+        };
+        let Some(sequence) = sequence else { return Ok(None) };
         let epochs = self.store.epochs().await?;
         let Some(epoch) = epochs.iter().rev().find(|epoch| epoch.first <= sequence) else { return Ok(None) };
         let index = sequence - epoch.first;

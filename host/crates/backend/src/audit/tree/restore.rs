@@ -5,18 +5,14 @@
 //! other. The log goes on in a new tree, whose first record says what is missing.
 
 use super::{AuditTree, copies::Copies, damaged, store::Epoch};
-use crate::audit;
+use crate::audit::{encode_one, host_record};
 use plinth_audit::{
     checkpoint::Checkpoint,
     hash::{Hash, empty_root},
     proof::Plan,
     tile::{TileEdge, TileError},
 };
-use plinth_capability::{
-    Result,
-    audit::{AuditEntry, AuditOutcome, AuditRecord, Subject},
-    now_ms,
-};
+use plinth_capability::{Result, audit::AuditRecord};
 
 /// A checkpoint that the log no longer bears out.
 pub(super) struct Contradicted {
@@ -63,7 +59,7 @@ impl AuditTree {
     pub(super) async fn open_next(&self, epoch: &Epoch, now: &TileEdge, found: Contradicted) -> Result<()> {
         let number = found.epoch.max(epoch.number) + 1;
         let origin = self.keys.origin(number);
-        let record = audit::encode_one(found.record(epoch, now, &origin))?;
+        let record = encode_one(found.record(epoch, now, &origin))?;
         if self.store.open_next(epoch, number, &origin, record).await? {
             tracing::error!(
                 origin,
@@ -90,23 +86,7 @@ impl Contradicted {
             ("stored-root", now.root().to_string()),
             ("missing", if self.epoch == epoch.number { missing.to_string() } else { "unknown".to_owned() }),
         ];
-        AuditRecord {
-            id: uuid::Uuid::now_v7().to_string(),
-            recorded_at_ms: now_ms(),
-            actor: "system".to_owned(),
-            plugin_id: "host".to_owned(),
-            plugin_version: env!("CARGO_PKG_VERSION").to_owned(),
-            plugin_digest: String::new(),
-            generation: 0,
-            invocation_id: String::new(),
-            entry: AuditEntry {
-                action: "audit.epoch.opened".to_owned(),
-                subject: Subject { kind: "audit-log".to_owned(), id: origin.to_owned() },
-                outcome: AuditOutcome::Success,
-                summary: "The log does not bear out what it has signed; it goes on in a new tree.".to_owned(),
-                changes: Vec::new(),
-                attributes: attributes.map(|(name, value)| (name.to_owned(), value)).into(),
-            },
-        }
+        let summary = "The log does not bear out what it has signed; it goes on in a new tree.";
+        host_record("audit.epoch.opened", origin, summary, attributes)
     }
 }

@@ -18,7 +18,7 @@ fn failed(error: sqlx::Error) -> plinth_capability::Error {
 
 impl SqliteAudit {
     /// One transaction of the file's writer.
-    async fn change<T, W>(&self, work: W) -> Result<T>
+    pub(in crate::audit) async fn change<T, W>(&self, work: W) -> Result<T>
     where
         T: Send + 'static,
         W: for<'a> FnOnce(&'a mut SqliteConnection) -> BoxFuture<'a, sqlx::Result<T>> + Send + 'static,
