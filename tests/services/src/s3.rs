@@ -17,7 +17,8 @@ pub struct S3 {
     // First, because it is dropped first: the process before its ports and folder.
     process: Process,
     s3: Port,
-    master: Port,
+    /// Its HTTP and its gRPC port.
+    master: (Port, Port),
     _others: Vec<Port>,
     _dir: TempDir,
 }
@@ -31,14 +32,15 @@ impl S3 {
             "actions": ["Admin", "Read", "List", "Tagging", "Write"]}}]}}"#
         );
         fs::write(dir.path().join("users.json"), users)?;
-        let (s3, master) = (Port::reserve()?, Port::reserve()?);
+        let (s3, master) = (Port::reserve()?, (Port::reserve()?, Port::reserve()?));
         let mut launch = Launch::new(packages::weed(), dir.path());
         launch = launch.args(["server", "-dir=.", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.config=users.json"]);
         // Two more that it would take on its own.
         launch = launch.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=20"]);
-        launch = launch.args([format!("-s3.port={}", s3.number()), format!("-master.port={}", master.number())]);
+        launch = launch.args([format!("-s3.port={}", s3.number()), format!("-master.port={}", master.0.number())]);
+        launch = launch.args([format!("-master.port.grpc={}", master.1.number())]);
         let mut others = Vec::new();
-        for name in ["master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port.grpc"] {
+        for name in ["volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port.grpc"] {
             let port = Port::reserve()?;
             launch = launch.args([format!("-{name}={}", port.number())]);
             others.push(port);
@@ -85,7 +87,7 @@ impl S3 {
     /// The store's own command line, which ends with 0 whatever happened.
     async fn shell(&self, line: &str) -> Result<()> {
         let mut shell = Command::new(packages::weed());
-        shell.args(["shell", &format!("-master=127.0.0.1:{}", self.master.number())]).current_dir(self._dir.path()).kill_on_drop(true);
+        shell.args(["shell", &format!("-master=127.0.0.1:{}.{}", self.master.0.number(), self.master.1.number())]).current_dir(self._dir.path()).kill_on_drop(true);
         let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("weed shell")?;
         shell.stdin.take().context("no standard input")?.write_all(line.as_bytes()).await?;
         let output = shell.wait_with_output().await?;

@@ -2,6 +2,7 @@
 
 // Marked as tests, so that clippy lets their helpers unwrap.
 #[cfg(test)]
+mod archive;
 mod audit;
 #[cfg(test)]
 mod cache;
