@@ -1,5 +1,6 @@
 //! The Plinth host: `start` a host, or run the command line.
 
+mod audit_watch;
 pub mod cli;
 mod config;
 mod consumer;

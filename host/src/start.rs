@@ -1,6 +1,6 @@
 //! Starts a host and stops it again: the same door for `main` and for tests.
 
-use crate::{config::HostConfig, consumer, inbox_keeper, scheduler, wiring};
+use crate::{audit_watch, config::HostConfig, consumer, inbox_keeper, scheduler, wiring};
 use plinth_api::{Api, ApiConfig, HostPhase, Readiness};
 use plinth_capability::{Capabilities, queue::Queue, state::HostState};
 use plinth_runtime::{Faults, Parts, Runtime};
@@ -124,6 +124,7 @@ pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHo
     }
     let (tree, stopping) = (backends.tree(), stop.clone());
     tasks.spawn(async move { tree.run(stopping).await });
+    tasks.spawn(audit_watch::run(backends.capabilities.clone(), stop.clone()));
     if let Some(archiver) = backends.archiver() {
         let stopping = stop.clone();
         tasks.spawn(async move { archiver.run(stopping).await });

@@ -197,14 +197,20 @@ async fn a_restored_log_goes_on_in_a_new_tree() {
     assert_eq!((&opened[0]["attributes"]["missing"], &opened[0]["actor"]), (&json!("2"), &json!("system")));
     // Each tree verifies under its own name.
     let base = host.base().trim_end_matches('/').to_owned();
+    let policies = [0, 1].map(|epoch| backup.path().join(format!("policy-{epoch}")));
     for epoch in 0..2 {
         let trust = plinth(words(&format!("audit trust --url {base} --epoch {epoch}"))).await;
         ended(&trust, 0, &format!("/{epoch}+"));
-        let policy = backup.path().join("policy");
-        fs::write(&policy, &trust.1).unwrap();
+        let policy = &policies[epoch];
+        fs::write(policy, &trust.1).unwrap();
         let verify = format!("audit verify --url {base}/v1/audit/log/{epoch} --trust {}", policy.to_str().unwrap());
         ended(&plinth(words(&verify)).await, 0, "sound");
     }
+    // And each says truly where the one before ended.
+    let log = |epoch: usize| format!("--url {base}/v1/audit/log/{epoch} --trust {}", policies[epoch].to_str().unwrap());
+    ended(&plinth(words(&format!("audit verify {} {}", log(0), log(1)))).await, 0, "sound");
+    ended(&plinth(words(&format!("audit verify {} {}", log(1), log(0)))).await, 1, "epoch");
+    ended(&plinth(words(&format!("audit verify {} --url {base}/v1/audit/log/1", log(0)))).await, 3, "as many --trust");
     ended(&plinth(words(&format!("audit trust --url {base} --epoch 7"))).await, 1, "no tree");
     host.stop().await;
 }

@@ -6,6 +6,8 @@ mod alone;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod audit_archive;
+#[cfg(test)]
 mod audit_log;
 #[cfg(test)]
 mod auth;

@@ -11,6 +11,9 @@ const READY: Duration = Duration::from_secs(60);
 const ACCESS_KEY: &str = "plinth";
 const SECRET_KEY: &str = "plinth-secret";
 
+/// What its sockets are called.
+const KINDS: [&str; 7] = ["s3", "s3-grpc", "filer", "filer-grpc", "volume-grpc", "master-grpc", "volume"];
+
 /// A private S3-compatible server with one user, killed when dropped.
 #[derive(Debug)]
 pub struct S3 {
@@ -19,7 +22,7 @@ pub struct S3 {
     s3: Port,
     /// Its HTTP and its gRPC port.
     master: (Port, Port),
-    _others: Vec<Port>,
+    others: Vec<Port>,
     _dir: TempDir,
 }
 
@@ -33,7 +36,8 @@ impl S3 {
         );
         fs::write(dir.path().join("users.json"), users)?;
         let (s3, master) = (Port::reserve()?, (Port::reserve()?, Port::reserve()?));
-        let mut launch = Launch::new(packages::weed(), dir.path());
+        let mut launch = Launch::new(packages::weed(), dir.path()).args(["-logdir=."]);
+        launch.env.push(("TMPDIR", dir.path().into()));
         launch = launch.args(["server", "-dir=.", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.config=users.json"]);
         // Two more that it would take on its own.
         launch = launch.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=20"]);
@@ -45,7 +49,7 @@ impl S3 {
             launch = launch.args([format!("-{name}={}", port.number())]);
             others.push(port);
         }
-        let server = Self { process: Process::start(launch)?, s3, master, _others: others, _dir: dir };
+        let server = Self { process: Process::start(launch)?, s3, master, others, _dir: dir };
         server.ready().await?;
         Ok(server)
     }
@@ -76,6 +80,12 @@ impl S3 {
         self.ready().await
     }
 
+    /// Sockets that it makes beside its ports and leaves behind.
+    fn sockets(&self) -> impl Iterator<Item = String> {
+        let ports = [&self.s3, &self.master.0, &self.master.1].into_iter().chain(&self.others);
+        ports.flat_map(|port| KINDS.map(|kind| format!("/tmp/seaweedfs-{kind}-{}.sock", port.number())))
+    }
+
     async fn ready(&self) -> Result<()> {
         let port = self.s3.number();
         let answers = || async move { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map(drop).context("no connection") };
@@ -96,5 +106,14 @@ impl S3 {
             return Ok(());
         }
         bail!("the S3 store said: {said}")
+    }
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        for socket in self.sockets() {
+            // Most names are of none.
+            drop(fs::remove_file(socket));
+        }
     }
 }

@@ -72,7 +72,7 @@ impl Plugged for Runtime {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct BackendHealth {
-    /// The capability: `cache`, `queue`, `database`, `audit` or `state`.
+    /// The capability: `cache`, `queue`, `database`, `audit` or `state`; `audit-log` is its signing and archiving.
     pub name: &'static str,
     pub ok: bool,
     /// Why not, in words that may be shown.
@@ -105,15 +105,16 @@ impl Prober {
 
     async fn probe(&self) -> Vec<BackendHealth> {
         // Metrics and secrets live in the process and cannot be away.
-        let Capabilities { cache, queue, databases, audit, transparency: _, metrics: _, secrets: _ } = &self.capabilities;
-        let (cache, queue, database, audit, state) = tokio::join!(
+        let Capabilities { cache, queue, databases, audit, transparency, metrics: _, secrets: _ } = &self.capabilities;
+        let (cache, queue, database, audit, log, state) = tokio::join!(
             one("cache", cache.health()),
             one("queue", queue.health()),
             one("database", databases.health()),
             one("audit", audit.health()),
+            one("audit-log", transparency.health()),
             one("state", self.state.health()),
         );
-        vec![cache, queue, database, audit, state]
+        vec![cache, queue, database, audit, log, state]
     }
 }
 

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub const RECORD_MAX: usize = 65_535;
 /// Guest-controlled: records of one append.
 pub const APPEND_MAX: usize = 1_000;
+/// Guest-controlled: bytes of a text to look for.
+pub const TEXT_MAX: usize = 200;
 /// Guest-controlled: records of one page.
 pub const PAGE_MAX: u32 = 1_000;
 
@@ -104,6 +106,8 @@ pub struct AuditFilter {
     pub plugin_id: Option<String>,
     /// `success`, `denied` or `failed`.
     pub outcome: Option<String>,
+    /// In anything that the writer said, whatever the case. It has no index: give other conditions beside it.
+    pub text: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +125,8 @@ pub struct AuditPage {
 /// - `large_record_is_refused`: a record over `RECORD_MAX` bytes is `LimitExceeded`.
 /// - `empty_action_is_refused`: an action that is not dotted words is `InvalidInput`.
 /// - `filters_combine`: every filter narrows, and all that are set must hold.
+/// - `text_is_looked_for`: a text finds the records that have it in action, subject, summary, reason, changes or attributes, whatever
+///   the case; a page may end early, with a cursor, where many records do not have it. An empty or overlong one is `InvalidInput`.
 /// - `action_prefix_is_by_words`: a prefix matches whole words of an action only.
 /// - `pages_are_complete`: following `next` lists each matching record once, oldest first, also while others append.
 /// - `bad_cursor_is_refused`: a cursor the log did not give is `InvalidInput`.

@@ -49,6 +49,8 @@ pub struct TreeView {
 /// Every call only reads.
 #[async_trait]
 pub trait Transparency: Send + Sync {
+    /// Whether what is appended gets signed, and archived where there is an archive; the reason if not.
+    async fn health(&self) -> Result<()>;
     /// Every tree, oldest first.
     async fn trees(&self) -> Result<Vec<TreeView>>;
     /// The newest signed checkpoint.

@@ -34,6 +34,9 @@ pub(in crate::cli) struct Conditions {
     /// Recorded before, in milliseconds since 1970.
     #[arg(long)]
     until_ms: Option<u64>,
+    /// In anything that was said, whatever the case.
+    #[arg(long)]
+    text: Option<String>,
     /// Where the page before ended.
     #[arg(long)]
     cursor: Option<String>,
@@ -71,6 +74,7 @@ impl Conditions {
             ("outcome", self.outcome.clone()),
             ("from_ms", self.from_ms.map(|ms| ms.to_string())),
             ("until_ms", self.until_ms.map(|ms| ms.to_string())),
+            ("text", self.text.clone()),
             ("cursor", self.cursor.clone()),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

@@ -5,7 +5,7 @@ use crate::cli::{Complaint, Done, Exit};
 use clap::Args;
 use plinth_audit::{
     policy::Policy,
-    verify::{CanonicalEntries, Directory, NoCheck, Report, Request, Severity, Source, verify},
+    verify::{CanonicalEntries, Directory, Epoch, NoCheck, Report, Request, Severity, Source, verify_epochs},
 };
 use serde_json::json;
 use std::{num::NonZeroUsize, path::PathBuf};
@@ -16,12 +16,13 @@ const SHOWN: usize = 20;
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("log").required(true))]
 pub(in crate::cli) struct Verify {
-    /// A folder with `checkpoint` and `tile/`.
+    /// A folder with `checkpoint` and `tile/`. Given several times, with a --trust for each: the trees of a log that was
+    /// restored, oldest first; that each says truly where the one before ended is verified too.
     #[arg(long, group = "log")]
-    dir: Option<PathBuf>,
-    /// The address of `checkpoint` and `tile/`; of a host: http://127.0.0.1:7300/v1/audit/log/0
+    dir: Vec<PathBuf>,
+    /// The address of `checkpoint` and `tile/`; of a host: http://127.0.0.1:7300/v1/audit/log/0. Several as with --dir.
     #[arg(long, group = "log")]
-    url: Option<String>,
+    url: Vec<String>,
     /// The folder of an epoch's segments, or its address: /srv/archive/0, s3://bucket/prefix/0 (with AWS_… variables).
     #[arg(long, group = "log")]
     archive: Option<String>,
@@ -29,8 +30,8 @@ pub(in crate::cli) struct Verify {
     #[arg(long, requires = "archive", default_value_t = 0)]
     dropped_below: u64,
     /// Whom to trust: a C2SP tlog-policy, as `plinth audit trust` prints it.
-    #[arg(long)]
-    trust: PathBuf,
+    #[arg(long, required = true)]
+    trust: Vec<PathBuf>,
     /// A checkpoint kept from an earlier time; the log must have grown from it. May be given more than once.
     #[arg(long)]
     since: Vec<PathBuf>,
@@ -59,25 +60,44 @@ pub(super) fn policy(path: &PathBuf) -> Result<Policy, Complaint> {
 
 impl Verify {
     pub(super) fn run(self) -> Done {
-        let policy = policy(&self.trust)?;
+        let policies = self.trust.iter().map(policy).collect::<Result<Vec<_>, _>>()?;
         let since = self.since.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let request = Request { policy: &policy, since: &since, threads };
-        if let Some(address) = &self.archive {
-            let report = archive::verify(address, self.dropped_below, self.foreign, &request)?;
-            return self.tell(&report);
+        let logs = self.dir.len() + self.url.len() + usize::from(self.archive.is_some());
+        if policies.len() != logs {
+            return Err(usage(format!("{logs} logs need as many --trust, in the same order, not {}", policies.len())));
         }
-        let report = match (&self.dir, &self.url) {
-            (Some(dir), _) if !dir.is_dir() => return Err(usage(format!("{} is no folder", dir.display()))),
-            (Some(dir), _) => self.verify(&Directory::new(dir), &request),
-            (None, Some(url)) => self.verify(&Served::new(url, self.token.clone()).map_err(usage)?, &request),
-            (None, None) => return Err(usage("give the log by --dir, --url or --archive")),
-        };
-        self.tell(&report)
+        if let (Some(address), Some(policy)) = (&self.archive, policies.first()) {
+            let request = Request { policy, since: &since, threads: threads() };
+            return self.tell(&archive::verify(address, self.dropped_below, self.foreign, &request)?);
+        }
+        if let Some(dir) = self.dir.iter().find(|dir| !dir.is_dir()) {
+            return Err(usage(format!("{} is no folder", dir.display())));
+        }
+        let since = by_origin(&policies, since)?;
+        if self.url.is_empty() {
+            let sources: Vec<_> = self.dir.iter().map(Directory::new).collect();
+            return self.verify(&sources, &policies, &since);
+        }
+        let served = |url: &String| Served::new(url, self.token.clone()).map_err(usage);
+        self.verify(&self.url.iter().map(served).collect::<Result<Vec<_>, _>>()?, &policies, &since)
     }
 
-    fn verify(&self, source: &impl Source, request: &Request<'_>) -> Report {
-        if self.foreign { verify(source, &NoCheck, request) } else { verify(source, &CanonicalEntries, request) }
+    fn verify<S: Source>(&self, sources: &[S], policies: &[Policy], since: &[Vec<Vec<u8>>]) -> Done {
+        let request = |(policy, since)| Request { policy, since, threads: threads() };
+        let requests = policies.iter().zip(since.iter().map(Vec::as_slice)).map(request);
+        let epochs: Vec<_> = sources.iter().zip(requests).map(|(source, request)| Epoch { source, request }).collect();
+        let reports = match self.foreign {
+            true => verify_epochs(&epochs, &NoCheck),
+            false => verify_epochs(&epochs, &CanonicalEntries),
+        };
+        let mut worst = Ok(());
+        for found in &reports {
+            let ended = self.tell(&found.report);
+            if ended.as_ref().is_err_and(|bad| worst.as_ref().err().is_none_or(|worst: &Complaint| bad.exit == Exit::Tampered && worst.exit != Exit::Tampered)) {
+                worst = ended;
+            }
+        }
+        worst
     }
 
     #[expect(clippy::print_stdout, reason = "a command line speaks to its user")]
@@ -92,6 +112,25 @@ impl Verify {
         let text = if exit == Exit::Tampered { "the log was tampered with" } else { "the log is incomplete" };
         Err(Complaint { exit, text: text.to_owned() })
     }
+}
+
+/// More threads than cores help where fetching waits for a network.
+fn threads() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// The checkpoints that were kept, to each log its own.
+fn by_origin(policies: &[Policy], since: Vec<Vec<u8>>) -> Result<Vec<Vec<Vec<u8>>>, Complaint> {
+    let mut sorted = vec![Vec::new(); policies.len()];
+    for note in since {
+        let origin = note.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let names = |policy: &Policy| policy.logs().iter().any(|log| log.key.name().as_str().as_bytes() == origin);
+        // One log judges whatever it is given; of several, one has to be meant.
+        let of = if policies.len() == 1 { Some(0) } else { policies.iter().position(names) };
+        let unknown = || usage(format!("a checkpoint given by --since is of {}, which is none of the logs", String::from_utf8_lossy(origin)));
+        sorted.get_mut(of.ok_or_else(unknown)?).ok_or_else(unknown)?.push(note);
+    }
+    Ok(sorted)
 }
 
 fn machine(report: &Report) -> String {

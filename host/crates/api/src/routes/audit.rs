@@ -128,6 +128,8 @@ pub(super) struct FindQuery {
     plugin: Option<String>,
     /// `success`, `denied` or `failed`.
     outcome: Option<String>,
+    /// In anything that the writer said, whatever the case; 1 to 200 bytes. A page may end early with a `next`.
+    text: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,
     /// 1 to 1000.
@@ -148,14 +150,15 @@ pub(super) struct Asked {
 
 impl FindQuery {
     pub(super) fn checked(self) -> Result<Asked> {
-        let Self { subject_kind, subject_id, action, from_ms, until_ms, actor, plugin, outcome, cursor, limit } = self;
+        let Self { subject_kind, subject_id, action, from_ms, until_ms, actor, plugin, outcome, text, cursor, limit } = self;
         if !(1..=audit::PAGE_MAX).contains(&limit) {
             return Err(ApiError::new(problem::BAD_QUERY, format!("limit must be 1 to {}", audit::PAGE_MAX)));
         }
         if outcome.as_deref().is_some_and(|code| !["success", "denied", "failed"].contains(&code)) {
             return Err(ApiError::new(problem::BAD_QUERY, "outcome must be `success`, `denied` or `failed`"));
         }
-        let filter = AuditFilter { subject_kind, subject_id, action_prefix: action, from_ms, until_ms, actor, plugin_id: plugin, outcome };
+        let (action_prefix, plugin_id) = (action, plugin);
+        let filter = AuditFilter { subject_kind, subject_id, action_prefix, from_ms, until_ms, actor, plugin_id, outcome, text };
         Ok(Asked { filter, cursor, limit })
     }
 }

@@ -290,6 +290,10 @@ impl HostState for Nothing {
 
 #[async_trait]
 impl Transparency for Nothing {
+    async fn health(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn trees(&self) -> Result<Vec<TreeView>> {
         Ok(Vec::new())
     }

@@ -32,16 +32,14 @@ pub struct EpochReport {
 /// Who leaves out the last epochs is not told that there are more: how many there are is the caller's knowledge.
 pub fn verify_epochs<S: Source, C: EntryCheck>(epochs: &[Epoch<'_, S>], check: &C) -> Vec<EpochReport> {
     let mut reports: Vec<EpochReport> = Vec::with_capacity(epochs.len());
-    let mut before: Option<&Epoch<'_, S>> = None;
-    for epoch in epochs {
+    for (at, epoch) in epochs.iter().enumerate() {
         let mut this = EpochReport { report: verify(epoch.source, check, &epoch.request), link: None };
-        if let (Some(before), Some(last)) = (before, reports.last_mut()) {
+        if let (Some(before), Some(last)) = (epochs.get(..at).filter(|before| !before.is_empty()), reports.last_mut()) {
             this.link = first_record(epoch.source, &mut this.report);
             if let Some(link) = &this.link {
                 follow(link, before, check, &last.report, &mut this.report.findings);
             }
         }
-        before = Some(epoch);
         reports.push(this);
     }
     reports
@@ -68,11 +66,21 @@ fn first_record<S: Source>(source: &S, report: &mut Report) -> Option<Link> {
     }
 }
 
-fn follow<S: Source, C: EntryCheck>(link: &Link, before: &Epoch<'_, S>, check: &C, last: &Report, findings: &mut Findings) {
-    let mut add = |expected: String, found: String| findings.add(Finding::tampered(Place::Record(0), Check::Epoch, expected, found));
-    if let Err(found) = signed(link, before.request.policy) {
-        add("a checkpoint that the epoch before signed".to_owned(), found);
+/// `before` are the epochs before, whose last one is the one that `last` reports of.
+fn follow<S: Source, C: EntryCheck>(link: &Link, before: &[Epoch<'_, S>], check: &C, last: &Report, findings: &mut Findings) {
+    let expected = "a checkpoint that an epoch before signed";
+    let signed = signed(link, before);
+    let borne_out = signed.is_ok();
+    match signed {
+        Ok(()) => {}
+        Err(Unsigned::Wrong(found)) => findings.add(Finding::tampered(Place::Record(0), Check::Epoch, expected, found)),
+        Err(Unsigned::Unknown) => {
+            let found = format!("one of {}, which is not among the logs that were given", link.signed_origin);
+            findings.add(Finding::incomplete(Place::Record(0), Check::Epoch, expected, found));
+        }
     }
+    let Some(before) = before.last() else { return };
+    let mut add = |expected: String, found: String| findings.add(Finding::tampered(Place::Record(0), Check::Epoch, expected, found));
     let Some(head) = last.checkpoint.as_ref().filter(|found| found.is_met()).map(|found| &found.checkpoint) else { return };
     if link.stored_origin != head.origin() {
         add(format!("the origin {}", head.origin()), link.stored_origin.clone());
@@ -91,23 +99,42 @@ fn follow<S: Source, C: EntryCheck>(link: &Link, before: &Epoch<'_, S>, check: &
     }
     let expected = format!("{} records under the root {} in {}", part.size(), part.root(), part.origin());
     match root_at(before.source, whole, part.size()) {
-        Ok(root) if root == *part.root() => {}
+        Ok(root) if root == *part.root() => {
+            let missing = missing(link);
+            if borne_out && link.missing != missing {
+                let told = |missing: Option<u64>| missing.map_or_else(|| "unknown".to_owned(), |missing| missing.to_string());
+                let expected = format!("{} records missing", told(missing));
+                findings.add(Finding::tampered(Place::Record(0), Check::Epoch, expected, told(link.missing)));
+            }
+        }
         Ok(root) => findings.add(Finding::tampered(Place::Record(0), Check::Epoch, expected, root)),
         Err(why) => findings.add(Finding::incomplete(Place::Record(0), Check::Epoch, expected, why)),
     }
 }
 
+/// Across epochs nobody can tell how many are missing; within one it is a subtraction.
+fn missing(link: &Link) -> Option<u64> {
+    (link.signed_origin == link.stored_origin).then(|| link.signed_size.saturating_sub(link.stored_size))
+}
+
+enum Unsigned {
+    Wrong(String),
+    /// Of an epoch whose key nobody has named, as after the backup of an older epoch than the last.
+    Unknown,
+}
+
 /// That the checkpoint in the link is one of the log's, and the one that the link describes.
-fn signed(link: &Link, policy: &Policy) -> Result<(), String> {
-    let note = Note::parse(link.signed_checkpoint.as_bytes()).map_err(|error| error.to_string())?;
-    let found = policy.evaluate(&note).map_err(|error| error.to_string())?;
+fn signed<S>(link: &Link, before: &[Epoch<'_, S>]) -> Result<(), Unsigned> {
+    let names = |policy: &Policy| policy.logs().iter().any(|log| log.key.name().as_str() == link.signed_origin);
+    let policy = before.iter().rev().map(|epoch| epoch.request.policy).find(|policy| names(policy)).ok_or(Unsigned::Unknown)?;
+    let wrong = |error: String| Unsigned::Wrong(error);
+    let note = Note::parse(link.signed_checkpoint.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+    let found = policy.evaluate(&note).map_err(|error| wrong(error.to_string()))?;
     let said = (link.signed_origin.as_str(), link.signed_size);
     if (found.checkpoint.origin(), found.checkpoint.size()) != said {
-        return Err(format!("one of {} with {} records", found.checkpoint.origin(), found.checkpoint.size()));
+        return Err(wrong(format!("one of {} with {} records", found.checkpoint.origin(), found.checkpoint.size())));
     }
-    // After a backup of an older epoch the checkpoint is one of an epoch between, whose key this policy need not name.
-    let known = policy.logs().iter().any(|log| log.key.name().as_str() == link.signed_origin);
-    if known && found.logs.is_empty() { Err("one without a signature that holds".to_owned()) } else { Ok(()) }
+    if found.logs.is_empty() { Err(wrong("one without a signature that holds".to_owned())) } else { Ok(()) }
 }
 
 #[cfg(test)]

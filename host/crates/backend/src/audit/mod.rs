@@ -3,6 +3,7 @@
 mod archive;
 mod cursor;
 mod postgres;
+mod search;
 mod sqlite;
 mod tree;
 
@@ -11,14 +12,13 @@ pub use postgres::PostgresAudit;
 pub use sqlite::SqliteAudit;
 pub use tree::{AuditTree, AuditTreeConfig};
 
-use aws_lc_rs::hmac;
 use plinth_audit::{
     canonical::{self, CanonicalError, Problem},
     hash::leaf_hash,
 };
 use plinth_capability::{
     Error, ErrorKind, Result,
-    audit::{APPEND_MAX, AuditEntry, AuditFilter, AuditOutcome, AuditPage, AuditRecord, RECORD_MAX, StoredRecord, Subject},
+    audit::{APPEND_MAX, AuditEntry, AuditFilter, AuditOutcome, AuditRecord, RECORD_MAX, Subject, TEXT_MAX},
     name::TopicName,
     now_ms,
 };
@@ -59,6 +59,9 @@ fn check_filter(filter: &AuditFilter) -> Result<()> {
     {
         return Err(Error::new(ErrorKind::InvalidInput, "audit.find", "an outcome is `success`, `denied` or `failed`"));
     }
+    if filter.text.as_ref().is_some_and(|text| text.is_empty() || text.len() > TEXT_MAX) {
+        return Err(Error::new(ErrorKind::InvalidInput, "audit.find", format!("a text to look for has 1 to {TEXT_MAX} bytes")));
+    }
     filter.action_prefix.as_ref().map_or(Ok(()), |prefix| check_action("audit.find", prefix))
 }
 
@@ -87,15 +90,6 @@ fn host_record(action: &str, origin: &str, summary: &str, attributes: impl IntoI
             attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         },
     }
-}
-
-/// A page of what was found when one more than `limit` was looked for.
-fn page_of(key: &hmac::Key, mut records: Vec<StoredRecord>, limit: u32) -> AuditPage {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = records.len() > limit;
-    records.truncate(limit);
-    let next = records.last().filter(|_| more).map(|last| cursor::write(key, i64::try_from(last.sequence).unwrap_or(i64::MAX)));
-    AuditPage { records, next }
 }
 
 /// The leaf hash of RFC 6962 in hexadecimal.

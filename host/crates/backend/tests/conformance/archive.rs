@@ -104,6 +104,7 @@ impl World {
         Answers {
             one_subject: self.all(&subject("7"), 10).await,
             some_time: self.all(&time(65_000, 65_600), 1_000).await,
+            text: self.all(&AuditFilter { text: Some("Opened.AGAIN".into()), from_ms: Some(64_990), ..AuditFilter::default() }, 300).await,
             action: self.all(&action, 100).await,
             every: self.all(&AuditFilter::default(), 1_000).await.iter().take(RECORDS as usize).map(|record| record.digest.clone()).collect(),
             records,
@@ -145,6 +146,7 @@ impl World {
 struct Answers {
     one_subject: Vec<StoredRecord>,
     some_time: Vec<StoredRecord>,
+    text: Vec<StoredRecord>,
     action: Vec<StoredRecord>,
     every: Vec<String>,
     records: Vec<StoredRecord>,
@@ -158,6 +160,7 @@ async fn a_life(world: &World) {
     let asked = [&ids[0], &ids[300], &ids[65_535], &ids[65_536], &ids[66_000]].map(Clone::clone);
     let before = world.answers(&asked).await;
     assert_eq!((before.one_subject.len(), before.some_time.len(), before.every.len()), (67, 600, RECORDS as usize));
+    assert_eq!(before.text.len(), 996, "four of five from there");
 
     let archived = Round { archived: 1, ..Round::default() };
     assert_eq!(world.round(KEPT).await, archived);

@@ -129,6 +129,7 @@ mod sqlite {
         owner.execute("DROP TRIGGER records_are_not_removed; DELETE FROM records WHERE sequence = 4").await.unwrap();
         tree.step().await.unwrap();
         assert_eq!(signed(&tree).await, 4, "the one before it is signed");
+        assert!(tree.health().await.unwrap_err().message().contains("record 4 is missing"));
         append(&log, &tree, 2).await;
         assert_eq!(signed(&tree).await, 4);
         let again = AuditTree::over_sqlite(log, config(&outside)).await.unwrap();

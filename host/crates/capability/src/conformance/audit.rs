@@ -3,7 +3,7 @@
 
 use crate::{
     ErrorKind,
-    audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord, Change, RECORD_MAX, Subject},
+    audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord, Change, RECORD_MAX, Subject, TEXT_MAX},
     conformance::find_all,
 };
 use async_trait::async_trait;
@@ -31,6 +31,7 @@ macro_rules! audit_conformance {
             large_record_is_refused,
             empty_action_is_refused,
             filters_combine,
+            text_is_looked_for,
             action_prefix_is_by_words,
             pages_are_complete,
             bad_cursor_is_refused,
@@ -207,6 +208,7 @@ pub async fn filters_combine(fixture: impl AuditFixture) {
         actor: set("user:4711"),
         plugin_id: set("applications"),
         outcome: set("success"),
+        text: None,
     };
     let sequences = async |filter: &AuditFilter| find_all(log.as_ref(), filter, 4).await.iter().map(|r| r.sequence).collect::<Vec<_>>();
     assert_eq!(sequences(&all).await, [0]);
@@ -228,6 +230,41 @@ pub async fn filters_combine(fixture: impl AuditFixture) {
     }
     assert_eq!(sequences(&AuditFilter::default()).await, (0..9).collect::<Vec<_>>());
     assert_eq!(sequences(&AuditFilter { actor: set("' OR 1=1 --"), ..AuditFilter::default() }).await, [0_u64; 0]);
+}
+
+pub async fn text_is_looked_for(fixture: impl AuditFixture) {
+    let log = fixture.log();
+    type Say<'a> = &'a dyn Fn(&mut AuditEntry);
+    let places: [Say<'_>; 8] = [
+        (&|e| e.summary = "the Äpfel were counted".to_owned()),
+        (&|e| e.outcome = AuditOutcome::Denied { reason: "no ÄPFEL today".to_owned() }),
+        (&|e| e.subject.kind = "äpfel".to_owned()),
+        (&|e| e.subject.id = "box-of-Äpfel".to_owned()),
+        (&|e| e.changes = vec![Change { field: "f".to_owned(), before: Some("äpfel".to_owned()), after: None }]),
+        (&|e| e.changes = vec![Change { field: "Äpfel".to_owned(), before: None, after: None }]),
+        (&|e| e.attributes = vec![("a".to_owned(), "two äpfel".to_owned())]),
+        (&|e| e.attributes = vec![("äpfel".to_owned(), String::new())]),
+    ];
+    // Far apart, so that more has to be read than is found.
+    let mut wanted = Vec::new();
+    for say in places {
+        let mut batch = records(500);
+        say(&mut batch[250].entry);
+        wanted.push(batch[250].id.clone());
+        log.append(batch).await.unwrap();
+    }
+    let found = async |filter: &AuditFilter, limit| find_all(log.as_ref(), filter, limit).await.into_iter().map(|r| r.record.id).collect::<Vec<_>>();
+    let text = |text: &str| AuditFilter { text: Some(text.to_owned()), ..AuditFilter::default() };
+    for limit in [1, 3, 1_000] {
+        assert_eq!(found(&text("äPFEL"), limit).await, wanted, "{limit}");
+    }
+    assert_eq!(found(&text("' OR 1=1"), 10).await, [] as [String; 0]);
+    let denied = AuditFilter { outcome: Some("denied".to_owned()), ..text("äpfel") };
+    assert_eq!(found(&denied, 10).await, wanted[1..2]);
+    for bad in [String::new(), "x".repeat(TEXT_MAX + 1)] {
+        let refused = log.find(&text(&bad), None, 10).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    }
 }
 
 pub async fn action_prefix_is_by_words(fixture: impl AuditFixture) {

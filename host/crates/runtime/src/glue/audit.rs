@@ -75,7 +75,8 @@ fn stored_out(stored: StoredRecord) -> StoredEntry {
 }
 
 fn filter_in(filter: WitFilter) -> Result<AuditFilter> {
-    no_extensions("audit.find", &filter.extensions)?;
+    let (texts, unknown): (Vec<_>, Vec<_>) = filter.extensions.into_iter().partition(|(key, _)| key == "text");
+    no_extensions("audit.find", &unknown)?;
     let (subject_kind, subject_id) = filter.subject.map_or((None, None), |s| (Some(s.kind), Some(s.id)));
     Ok(AuditFilter {
         subject_kind,
@@ -86,6 +87,7 @@ fn filter_in(filter: WitFilter) -> Result<AuditFilter> {
         actor: filter.actor,
         plugin_id: filter.plugin_id,
         outcome: filter.outcome,
+        text: texts.into_iter().next_back().map(|(_, text)| text),
     })
 }
 

@@ -100,7 +100,7 @@ fn whatever_is_spoilt_in_the_link_is_named() {
     let root = root(&records()[..699]).to_string();
     let other = leaf_hash(b"").to_string();
     let cases =
-        [(2, "750"), (1, "no note"), (3, "751"), (4, "example.com/log/2"), (5, "699"), (5, "x"), (6, root.as_str()), (6, other.as_str())];
+        [(1, "no note"), (3, "751"), (7, "49"), (7, "unknown"), (4, "example.com/log/2"), (5, "699"), (5, "x"), (6, root.as_str()), (6, other.as_str())];
     for (at, value) in cases {
         let mut spoilt = link();
         spoilt["entry"]["attributes"][at][1] = value.into();
@@ -121,6 +121,14 @@ fn whatever_is_spoilt_in_the_link_is_named() {
     let mut twice = link();
     twice["entry"]["attributes"][0] = json!(["missing", "50"]);
     assert_eq!(found(700, &twice).0, epoch);
+}
+
+#[test]
+fn a_checkpoint_of_a_log_that_nobody_named_is_incomplete() {
+    let mut other = link();
+    other["entry"]["attributes"][2][1] = "example.com/log/7".into();
+    other["entry"]["attributes"][7][1] = "unknown".into();
+    assert_eq!(found(700, &other).0, ["incomplete: record 0: epoch"]);
 }
 
 #[test]

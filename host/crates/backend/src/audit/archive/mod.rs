@@ -16,10 +16,10 @@ mod write;
 
 pub use folder::{ArchiveFolder, ArchiveLocation, BlockingArchive};
 pub use log::ArchivedAudit;
-pub(super) use read::Shelved;
-pub(super) use shelf::Shelf;
+pub(super) use read::{Shelved, segment_of};
+pub(super) use shelf::{Pruned, Shelf};
 
-use super::tree::AuditTree;
+use super::tree::{AuditTree, Chore};
 use plinth_audit::segment::SEGMENT_RECORDS;
 use plinth_capability::{Result, transparency::Transparency};
 use serde::Deserialize;
@@ -73,18 +73,9 @@ impl Archiver {
     pub async fn run(&self, stop: CancellationToken) {
         let mut rounds = tokio::time::interval(ROUND);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut failing = false;
         while stop.run_until_cancelled(rounds.tick()).await.is_some() {
-            match stop.run_until_cancelled(self.round()).await {
-                None => return,
-                Some(Ok(_)) => failing = false,
-                Some(Err(error)) if failing => tracing::debug!(%error, "the audit log is still not archived"),
-                Some(Err(error)) => {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(%error, cause, "the audit log could not be archived; it is tried again");
-                    failing = true;
-                }
-            }
+            let Some(ended) = stop.run_until_cancelled(self.round()).await else { return };
+            self.tree.standing().note(Chore::Archiving, &ended);
         }
     }
 

@@ -101,7 +101,7 @@ impl Shelved {
     }
 
     /// The records of a frame, by its number in the epoch; `None` where the segment is not in the archive.
-    pub(super) async fn frame(&self, epoch: u64, index: u64) -> Result<Option<Frame>> {
+    pub(crate) async fn frame(&self, epoch: u64, index: u64) -> Result<Option<Frame>> {
         if let Some(frame) = self.frames.get(&(epoch, index)).await {
             return Ok(Some(frame));
         }
@@ -184,6 +184,6 @@ fn has_id(bytes: &[u8], id: &str) -> bool {
 }
 
 /// Leaves of a whole segment.
-pub(super) const fn segment_of(leaf: u64) -> u64 {
+pub(crate) const fn segment_of(leaf: u64) -> u64 {
     leaf / SEGMENT_RECORDS
 }

@@ -2,13 +2,13 @@
 
 pub(super) mod find;
 
-use super::{Encoded, cursor};
+use super::Encoded;
 use crate::postgres::{Postgres, from_sql, map_error, plain, to_sql};
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use plinth_capability::{
     Result,
-    audit::{AuditFilter, AuditLog, AuditPage, AuditRecord, PAGE_MAX, Receipt, StoredRecord},
+    audit::{AuditFilter, AuditLog, AuditPage, AuditRecord, Receipt, StoredRecord},
 };
 use sqlx::{PgConnection, PgPool};
 
@@ -76,11 +76,7 @@ impl AuditLog for PostgresAudit {
     }
 
     async fn find(&self, filter: &AuditFilter, cursor: Option<&str>, limit: u32) -> Result<AuditPage> {
-        super::check_filter(filter)?;
-        let after = cursor.map(|text| cursor::read(&self.cursor_key, text)).transpose()?;
-        let (from, limit) = (cursor::position(after), limit.clamp(1, PAGE_MAX));
-        let found = find::matching(self.postgres.pool(), filter, from..u64::MAX, limit + 1).await?;
-        Ok(super::page_of(&self.cursor_key, found, limit))
+        super::search::find(self, None, filter, cursor, limit).await
     }
 
     async fn record(&self, id: &str) -> Result<Option<StoredRecord>> {

@@ -5,7 +5,6 @@ pub(super) mod find;
 
 pub(super) use append::append_one;
 
-use super::cursor;
 use crate::sqlite::{
     Durability, SqliteFile, from_sql, map_error, migrate,
     writer::{Fault, Memory, Writer},
@@ -15,7 +14,7 @@ use aws_lc_rs::hmac;
 use futures::FutureExt;
 use plinth_capability::{
     Result,
-    audit::{AuditFilter, AuditLog, AuditPage, AuditRecord, PAGE_MAX, Receipt, StoredRecord},
+    audit::{AuditFilter, AuditLog, AuditPage, AuditRecord, Receipt, StoredRecord},
 };
 use sqlx::SqlitePool;
 use std::path::Path;
@@ -64,11 +63,7 @@ impl AuditLog for SqliteAudit {
     }
 
     async fn find(&self, filter: &AuditFilter, cursor: Option<&str>, limit: u32) -> Result<AuditPage> {
-        super::check_filter(filter)?;
-        let after = cursor.map(|text| cursor::read(&self.cursor_key, text)).transpose()?;
-        let (from, limit) = (cursor::position(after), limit.clamp(1, PAGE_MAX));
-        let found = find::matching(&self.readers, filter, from..u64::MAX, limit + 1).await?;
-        Ok(super::page_of(&self.cursor_key, found, limit))
+        super::search::find(self, None, filter, cursor, limit).await
     }
 
     async fn record(&self, id: &str) -> Result<Option<StoredRecord>> {

@@ -13,6 +13,7 @@ mod prove;
 mod restore;
 mod sign;
 mod sqlite;
+mod standing;
 mod store;
 
 use crate::audit::{
@@ -25,9 +26,11 @@ use plinth_audit::tile::{TileEdge, TileError};
 use plinth_capability::{Error, ErrorKind, Result};
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::Duration,
 };
+pub(super) use standing::Chore;
+use standing::Standing;
 use store::Epoch;
 pub(super) use store::TreeStore;
 use tokio_util::sync::CancellationToken;
@@ -59,8 +62,7 @@ pub struct AuditTree {
     copies: Copies,
     /// The right edge of the newest tree, as this host left it; held for as long as it works on the tree.
     edge: tokio::sync::Mutex<Option<(u64, TileEdge)>>,
-    /// The first record that is missing, as it was told last.
-    gap: AtomicU64,
+    standing: Standing,
 }
 
 impl AuditTree {
@@ -77,7 +79,7 @@ impl AuditTree {
         let copies = Copies::open(&config.checkpoints)?;
         let keys = Keys::open(name_of(&*store, &copies, config.origin).await?, &config.key)?;
         let shelved = Arc::new(Shelved::new(store.clone(), store.clone(), config.archive));
-        let tree = Self { store, shelved, keys, copies, edge: tokio::sync::Mutex::default(), gap: AtomicU64::new(u64::MAX) };
+        let tree = Self { store, shelved, keys, copies, edge: tokio::sync::Mutex::default(), standing: Standing::default() };
         tree.step().await?;
         Ok(tree)
     }
@@ -86,17 +88,9 @@ impl AuditTree {
     pub async fn run(&self, stop: CancellationToken) {
         let mut steps = tokio::time::interval(STEP);
         steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut failing = false;
         loop {
             let last = stop.run_until_cancelled(steps.tick()).await.is_none();
-            match self.step().await {
-                Ok(()) => failing = false,
-                Err(error) if failing => tracing::debug!(%error, "the audit log is still not signed"),
-                Err(error) => {
-                    tracing::error!(%error, "the audit log could not be signed; it is tried again");
-                    failing = true;
-                }
-            }
+            self.standing.note(Chore::Signing, &self.step().await);
             if last {
                 return;
             }
@@ -117,6 +111,11 @@ impl AuditTree {
         let why =
             "the log does not bear out what it has signed, and its tree does not hold every record, so that no new epoch can be opened";
         Err(Error::new(ErrorKind::Failed, "audit.tree", why))
+    }
+
+    /// What is told to those who watch.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// The records that were taken out of the database.

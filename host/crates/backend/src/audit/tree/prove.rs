@@ -65,6 +65,10 @@ fn out_of_range(error: ProofError) -> Error {
 
 #[async_trait]
 impl Transparency for AuditTree {
+    async fn health(&self) -> Result<()> {
+        self.standing().health()
+    }
+
     async fn trees(&self) -> Result<Vec<TreeView>> {
         let mut trees = Vec::new();
         let pruned = self.shelved.shelf().pruned().await?;
