@@ -33,6 +33,7 @@ pub(super) type Result<T> = std::result::Result<T, ClientError>;
 pub(super) struct Change {
     pub plugin: String,
     pub version: String,
+    pub digest: String,
     pub generation: u64,
     pub replaced: Option<String>,
     pub notices: Vec<String>,

@@ -33,6 +33,8 @@ pub enum Exit {
     Incomplete,
     /// The command line of a verification, or a file it names, is wrong.
     VerifyUsage,
+    /// A tool that a build needs is not installed; standard error says how it is.
+    Missing,
 }
 
 impl From<Exit> for ExitCode {
@@ -42,6 +44,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed | Exit::Tampered => 1,
             Exit::Usage | Exit::Incomplete => 2,
             Exit::Unreachable | Exit::VerifyUsage => 3,
+            Exit::Missing => 4,
         })
     }
 }
@@ -67,8 +70,10 @@ type Done = Result<(), Complaint>;
 
 #[derive(Parser)]
 #[command(name = "plinth", version, about = "Runs WebAssembly plugins in front of live traffic and swaps them without losing a request.")]
-#[command(after_help = "Try it:\n  plinth serve\n  plinth plugin install greeter.wasm plugin.toml --approve\n  plinth plugin list\n\n\
-Exit codes: 0 done, 1 failed, 2 wrong usage or file, 3 host not reachable.")]
+#[command(
+    after_help = "Try it:\n  plinth serve\n  plinth plugin new --lang rust greeter\n  plinth plugin dev greeter --approve\n  plinth plugin list\n\n\
+Exit codes: 0 done, 1 failed, 2 wrong usage or file, 3 host not reachable, 4 a tool to build with is missing."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -78,7 +83,7 @@ pub struct Cli {
 enum Command {
     /// Run a host. Without a configuration it uses embedded backends in ./data and listens on 127.0.0.1:7300.
     Serve(serve::Serve),
-    /// Check, install and manage plugins.
+    /// Make, build, check, install and manage plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     /// Look at queues; put dead letters back or forget them.
@@ -186,7 +191,7 @@ pub fn run(cli: Cli, env: impl Fn(&str) -> Option<String>) -> ExitCode {
 fn dispatch(command: Command, env: impl Fn(&str) -> Option<String>) -> Done {
     match command {
         Command::Serve(serve) => serve.run(env),
-        Command::Plugin(command) => command.run(),
+        Command::Plugin(command) => command.run(env),
         Command::Queue(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Witness(command) => command.run(),

@@ -3,7 +3,7 @@
 
 use crate::{
     Kind,
-    cargo::Build,
+    cargo::{Build, Profile},
     component::{assemble, component_of, files_below, missing, write_if_changed},
     ensure_toolchain,
     guests::{Guest, discover},
@@ -76,7 +76,8 @@ fn build_round(root: &Path, target_dir: &Path, guests: &[Guest], round: usize, t
     let due: Vec<(&Guest, &[String])> = guests.iter().filter_map(|guest| Some((guest, *guest.feature_sets().get(round)?))).collect();
     let build = Build {
         manifest: &root.join("Cargo.toml"),
-        target_dir,
+        target_dir: Some(target_dir),
+        profile: Profile::Plugin,
         packages: due.iter().map(|(guest, _)| guest.package.as_str()).collect(),
         features: due.iter().flat_map(|(g, features)| features.iter().map(|f| format!("{}/{f}", g.package))).collect(),
     };

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// What the user may have set on purpose, and what finds the network.
-const KEPT: [&str; 5] = ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_TERM_"];
+const KEPT: [&str; 6] = ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_TARGET_DIR", "CARGO_TERM_"];
 /// Everything else a running cargo leaves behind, by prefix.
 const CLEARED: [&str; 15] = [
     "CARGO",
@@ -42,11 +42,40 @@ pub(crate) fn clean(command: &mut Command) {
     }
 }
 
+/// How a guest is compiled. Given on the command line, so that a plugin in a workspace of its own is built alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Small, no unwinding, no source paths.
+    Plugin,
+    /// Compiled in little time, and overflows panic.
+    Quick,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plugin => "plugin",
+            Self::Quick => "plugin-quick",
+        }
+    }
+
+    fn settings(self) -> &'static [&'static str] {
+        match self {
+            Self::Plugin => {
+                &["inherits='release'", "opt-level='s'", "lto=true", "codegen-units=1", "panic='abort'", "strip=true", "debug=false"]
+            }
+            Self::Quick => &["inherits='dev'", "opt-level=1", "panic='abort'", "strip='debuginfo'", "debug=false"],
+        }
+    }
+}
+
 /// One `cargo build` of guests.
 pub(crate) struct Build<'a> {
     /// The workspace, or the one crate.
     pub(crate) manifest: &'a Path,
-    pub(crate) target_dir: &'a Path,
+    /// `None`: where cargo puts it by itself.
+    pub(crate) target_dir: Option<&'a Path>,
+    pub(crate) profile: Profile,
     /// Empty: the crate of the manifest.
     pub(crate) packages: Vec<&'a str>,
     pub(crate) features: Vec<String>,
@@ -64,10 +93,14 @@ impl Build<'_> {
     /// The core modules made, by the manifest of their crate.
     pub(crate) fn run(&self, toolchain: &Toolchain) -> Result<BTreeMap<PathBuf, PathBuf>> {
         let mut command = toolchain.cargo_build();
-        command.arg("--manifest-path").arg(self.manifest).arg("--target-dir").arg(self.target_dir);
-        command.args(["--lib", "--profile", "plugin", "--message-format", "json-render-diagnostics"]);
-        for setting in PROFILE {
-            command.args(["--config", &format!("profile.plugin.{setting}")]);
+        command.arg("--manifest-path").arg(self.manifest);
+        if let Some(target_dir) = self.target_dir {
+            command.arg("--target-dir").arg(target_dir);
+        }
+        let profile = self.profile.name();
+        command.args(["--lib", "--profile", profile, "--message-format", "json-render-diagnostics"]);
+        for setting in self.profile.settings() {
+            command.args(["--config", &format!("profile.{profile}.{setting}")]);
         }
         for package in &self.packages {
             command.args(["--package", package]);
@@ -85,14 +118,15 @@ impl Build<'_> {
                 modules.insert(manifest, module);
             }
         }
-        if !child.wait().context("could not wait for cargo")?.success() {
-            bail!("the guests did not compile");
+        let status = child.wait().context("could not wait for cargo")?;
+        if !status.success() {
+            bail!("`{}` failed ({status})", line_of(&command));
         }
         Ok(modules)
     }
 }
 
-/// The profile of guests: small, no unwinding, no source paths. Given here, so
-/// that a plugin in a workspace of its own is built alike.
-const PROFILE: [&str; 7] =
-    ["inherits='release'", "opt-level='s'", "lto=true", "codegen-units=1", "panic='abort'", "strip=true", "debug=false"];
+fn line_of(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}

@@ -1,6 +1,9 @@
 //! From a core module to a component on disk.
 
-use crate::{cargo::Build, ensure_toolchain};
+use crate::{
+    cargo::{Build, Profile},
+    toolchain::Toolchain,
+};
 use anyhow::{Context, Result, bail};
 use std::{
     path::{Path, PathBuf},
@@ -8,16 +11,16 @@ use std::{
 };
 use wit_component::ComponentEncoder;
 
-/// Builds the plugin crate in `folder` into the component `out`; its own
-/// workspace, if any, decides on dependency versions.
-pub fn build_plugin(folder: &Path, out: &Path) -> Result<()> {
+/// The component of the plugin crate in `folder`. Its own workspace, if any,
+/// decides on dependency versions; cargo builds where it always does, or in
+/// `target_dir`.
+pub fn build_plugin(toolchain: &Toolchain, folder: &Path, profile: Profile, target_dir: Option<&Path>) -> Result<Vec<u8>> {
     let manifest = folder.join("Cargo.toml");
     let manifest = manifest.canonicalize().with_context(|| format!("there is no crate at {}", folder.display()))?;
-    let target_dir = folder.join("target").join("guests");
-    let build = Build { manifest: &manifest, target_dir: &target_dir, packages: Vec::new(), features: Vec::new() };
-    let modules = build.run(&ensure_toolchain()?)?;
+    let build = Build { manifest: &manifest, target_dir, profile, packages: Vec::new(), features: Vec::new() };
+    let modules = build.run(toolchain)?;
     let module = modules.get(&manifest).with_context(|| missing(&manifest))?;
-    write_if_changed(out, &component_of(module)?)
+    component_of(module)
 }
 
 /// Encodes one core module, checking that the result is valid.
@@ -43,7 +46,7 @@ pub(crate) fn assemble(text: &Path) -> Result<Vec<u8>> {
 
 /// Writes by rename, so that nobody reads half a file, and not at all if the
 /// bytes are there already, so that their time stamp says when they changed.
-pub(crate) fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
     static WRITES: AtomicU32 = AtomicU32::new(0);
     if std::fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(());
@@ -94,7 +97,8 @@ mod tests {
 
     #[test]
     fn a_folder_without_a_crate_is_named() {
-        let error = build_plugin(Path::new("/nowhere/at/all"), Path::new("/tmp/x.wasm")).unwrap_err();
+        let toolchain = Toolchain::Target { cargo: "cargo".into(), rustc: "rustc".into() };
+        let error = build_plugin(&toolchain, Path::new("/nowhere/at/all"), Profile::Quick, None).unwrap_err();
         assert!(format!("{error:#}").contains("/nowhere/at/all"), "{error:#}");
     }
 }

@@ -23,6 +23,14 @@ pub enum Toolchain {
     BuildStd { linker: PathBuf },
 }
 
+/// What a user runs where nothing compiles for wasm: anywhere, and on Debian without rustup.
+pub const INSTALLS: [&str; 2] = ["rustup target add wasm32-unknown-unknown", "apt-get install rustc-web cargo-web rust-web-src lld-22"];
+
+/// The first that is there: the compiler in use, Debian's with build-std.
+pub fn find_toolchain() -> Option<Toolchain> {
+    if has_std() { Some(target()) } else { debian() }
+}
+
 /// The first that fits: the compiler in use, the same after `rustup target
 /// add`, Debian's with build-std, the same after `apt-get install`.
 pub fn ensure_toolchain() -> Result<Toolchain> {
@@ -52,10 +60,8 @@ pub fn ensure_toolchain() -> Result<Toolchain> {
         }
         say("apt-get could not install them");
     }
-    bail!(
-        "nothing on this machine compiles for {TARGET}: run `rustup target add {TARGET}`, or on Debian `apt-get install {}`",
-        DEBIAN_PACKAGES.join(" ")
-    )
+    let [anywhere, on_debian] = INSTALLS;
+    bail!("nothing on this machine compiles for {TARGET}: run `{anywhere}`, or on Debian `{on_debian}`")
 }
 
 impl Toolchain {
@@ -117,7 +123,12 @@ fn has_std() -> bool {
     files.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libstd-"))
 }
 
+/// Only where its programs are on the user's path.
 fn debian() -> Option<Toolchain> {
+    let path = variable("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|folder| folder == Path::new("/usr/bin")) {
+        return None;
+    }
     let present = [DEBIAN_SOURCES, "/usr/bin/cargo", "/usr/bin/rustc"].iter().all(|path| Path::new(path).exists());
     let linker = newest_linker(Path::new("/usr/bin"))?;
     present.then_some(Toolchain::BuildStd { linker })
@@ -157,6 +168,12 @@ mod tests {
         }
         assert_eq!(newest_linker(folder.path()), Some(folder.path().join("wasm-ld-22")));
         assert_eq!(newest_linker(Path::new("/nowhere")), None);
+    }
+
+    #[test]
+    fn what_is_advised_is_what_is_installed() {
+        let [anywhere, on_debian] = INSTALLS;
+        assert!(anywhere.ends_with(TARGET) && on_debian.ends_with(&DEBIAN_PACKAGES.join(" ")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends by panicking")]
 
-use plinth_guest_build::{Built, Kind, Surface, build_all, build_plugin, surface};
+use plinth_guest_build::{Built, Kind, Profile, Surface, build_all, build_plugin, ensure_toolchain, surface};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -104,9 +104,8 @@ fn a_plugin_of_its_own_workspace_builds() {
     std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
     std::fs::copy(root().join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
     // Dependencies are the same, so they need not be compiled a second time.
-    std::os::unix::fs::symlink(root().join("target"), folder.path().join("target")).unwrap();
-    let out = folder.path().join("apart.wasm");
-    build_plugin(folder.path(), &out).unwrap();
-    let surface = surface(&std::fs::read(&out).unwrap()).unwrap();
+    let target_dir = root().join("target/guests");
+    let component = build_plugin(&ensure_toolchain().unwrap(), folder.path(), Profile::Plugin, Some(&target_dir)).unwrap();
+    let surface = surface(&component).unwrap();
     assert_eq!(surface.imports, BTreeSet::from(["plinth:log/log@1.0.0".to_owned()]));
 }

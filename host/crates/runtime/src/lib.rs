@@ -3,6 +3,7 @@
 //! One call travels one way: snapshot → admission → fresh instance → glue →
 //! choke point → capability, and comes back as an outcome.
 
+pub mod build_plan;
 pub mod hook;
 pub mod inspect;
 pub mod limits;

@@ -1,6 +1,6 @@
 //! plugin.toml: who a plugin is, what it hooks into, what it asks for.
 
-use crate::{hook::Hook, limits::Limits};
+use crate::{build_plan::BuildPlan, hook::Hook, limits::Limits};
 use plinth_capability::{
     metrics::MetricDeclaration,
     name::{PluginName, QueueName, TopicName, TopicPattern},
@@ -33,6 +33,8 @@ pub struct Manifest {
     pub config_schema: Option<toml::Table>,
     #[serde(default)]
     pub metrics: Vec<MetricDeclaration>,
+    #[serde(default)]
+    pub build: BuildPlan,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -198,6 +200,7 @@ impl Manifest {
         for (name, asked, allowed) in self.limits.violations(&Limits::ceiling()) {
             problems.push(format!("limits.{name} = {asked} is outside 1 to {allowed}"));
         }
+        problems.extend(self.build.problems());
         for job in &self.hooks.scheduled_job {
             if let Err(why) = job.cron.parse::<croner::Cron>() {
                 problems.push(format!("hooks.scheduled-job `{}`: cron `{}` does not parse: {why}", job.name, job.cron));

@@ -1,4 +1,9 @@
-//! `plinth plugin`: check and inspect offline; install, list, show, roll back and remove on a running host.
+//! `plinth plugin`: scaffold, build, check and inspect offline; install, list, show, roll back and remove on a running host.
+
+mod build;
+mod contract_files;
+mod dev;
+mod new;
 
 use super::{
     Complaint, Done, Remote, block_on, chain,
@@ -12,6 +17,12 @@ use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
 pub(super) enum PluginCommand {
+    /// A new plugin in a folder of its own, which builds and passes its own test at once.
+    New(new::New),
+    /// Build a plugin's folder into a component, and check it.
+    Build(build::Build),
+    /// Build and swap into a running host whenever a source is saved.
+    Dev(dev::Dev),
     /// Check a component and its manifest without a host: everything `install` would refuse, all at once.
     Check {
         #[command(flatten)]
@@ -96,9 +107,12 @@ impl Files {
 }
 
 impl PluginCommand {
-    pub(super) fn run(self) -> Done {
+    pub(super) fn run(self, env: impl Fn(&str) -> Option<String>) -> Done {
         match self {
-            Self::Check { package, remote } => check(&package.package()?, remote.json),
+            Self::New(new) => new.run(),
+            Self::Build(build) => build.run(env),
+            Self::Dev(dev) => dev.run(),
+            Self::Check { package, remote } => check_package(&package.package()?, remote.json),
             Self::Inspect { component, remote } => inspect(&component, remote.json),
             Self::Install { package, approve, remote } => {
                 let upload = package.upload(approve)?;
@@ -126,7 +140,7 @@ impl PluginCommand {
 }
 
 /// Runs the host's own loader on embedded backends in a folder that goes away.
-fn check(package: &Package, json: bool) -> Done {
+fn check_package(package: &Package, json: bool) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Complaint::failed(e.to_string()))?;
     let checked = runtime
         .block_on(offline::check(HostConfig::default(), Overrides::default(), package.clone()))
