@@ -5,5 +5,5 @@ go 1.27.1
 
 require go.bytecodealliance.org/pkg v0.4.0
 
-// The same version as the generator's, and from the same place: build.sh puts it there.
-replace go.bytecodealliance.org/pkg => ./build/pkg
+// Of the version that `plinth plugin build` generates for.
+replace go.bytecodealliance.org/pkg => ../../host/templates/go/third_party/pkg

@@ -30,6 +30,8 @@ mod order_desk;
 #[cfg(test)]
 mod permissions;
 #[cfg(test)]
+mod scaffold;
+#[cfg(test)]
 mod swap;
 #[cfg(test)]
 mod tasks;

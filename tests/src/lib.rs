@@ -13,6 +13,7 @@ pub mod host;
 pub mod load;
 pub mod package;
 pub mod process;
+pub mod scaffold;
 pub mod wait;
 
 pub use client::{Answer, Client};
@@ -21,6 +22,7 @@ pub use host::TestHost;
 pub use load::{Load, Neighbour};
 pub use package::Package;
 pub use process::{HostProcess, binary};
+pub use scaffold::Scaffold;
 pub use wait::{eventually, eventually_within};
 
 use std::path::{Path, PathBuf};

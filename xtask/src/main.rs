@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod demo;
 mod languages;
+mod machine;
 mod operations;
 mod plugins;
 mod promises;
@@ -14,6 +15,7 @@ mod services;
 mod shell;
 mod test;
 mod tidy;
+mod toolchains;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: plugins, host, then every test of the workspace.
 
-use crate::{plugins, services, shell};
+use crate::{plugins, services, shell, toolchains};
 use anyhow::{Context, Result};
 use std::{
     path::Path,
@@ -16,7 +16,7 @@ const SLOWEST: usize = 5;
 /// otherwise; the tests are the same. Examples: `cargo xtask test swap` runs the tests whose names
 /// contain "swap", `cargo xtask test -p plinth-runtime` those of one crate. Tests of backends talk to a
 /// Redis, a RabbitMQ and a PostgreSQL of this run, and to private ones; packages that are missing are
-/// installed if this is root's shell.
+/// installed if this is root's shell. What JavaScript and C plugins are built with is installed into target/toolchains.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Filters and options for the test runner, passed on as they are
@@ -41,6 +41,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     plugins::build()?;
     println!("test: building the host");
     shell::build_host()?;
+    println!("test: looking for what plugins of other languages are built with");
+    toolchains::prepare(toolchains::For::Tests)?;
     println!("test: looking for the servers that tests talk to");
     let tool = services::prepare()?;
     if shell::has_cargo("nextest") {

