@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench speaks to the one who started it")]
 
 mod api;
+mod audit;
 mod backends;
 mod bare;
 mod child;
@@ -37,6 +38,8 @@ enum Bench {
     HotPath(hot_path::Args),
     /// Redis, RabbitMQ and PostgreSQL through Plinth, next to their bare crates
     Backends(backends::Args),
+    /// Appending to the audit log, and checking it offline, next to bare inserts, a hash chain and bare SHA-256
+    Audit(audit::Args),
     #[command(hide = true)]
     ServeNative,
     #[command(hide = true)]
@@ -69,6 +72,14 @@ fn run(bench: Bench) -> Result<()> {
         Bench::ServeBare { component } => return server()?.block_on(bare::run(&component)),
         Bench::Swap(args) => client()?.block_on(swap::run(root, &args))?,
         Bench::Backends(args) => server()?.block_on(backends::run(root, &args))?,
+        Bench::Audit(args) => {
+            let figures = server()?.block_on(audit::run(&args))?;
+            if args.partly() {
+                println!("{}", figures.table());
+                return Ok(());
+            }
+            figures
+        }
         Bench::HotPath(args) => {
             let dispatch = server()?.block_on(dispatch::run(root))?;
             client()?.block_on(hot_path::run(root, &args, dispatch))?

@@ -29,19 +29,28 @@ pub struct Postgres {
 impl Postgres {
     /// Makes an empty cluster, starts it and waits until it answers a query.
     pub async fn start() -> Result<Self> {
+        // A crash of the server loses nothing without fsync, only a crash of the machine does.
+        Self::make("fsync=off").await
+    }
+
+    /// As `start`, but every commit waits for the disk: for those who measure what that costs.
+    pub async fn start_durable() -> Result<Self> {
+        Self::make("fsync=on").await
+    }
+
+    async fn make(fsync: &'static str) -> Result<Self> {
         let (dir, user) = folder()?;
         let init =
             tool("initdb", dir.path(), user)?.args(["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
         init.args(["--no-sync", "--no-instructions", "--wal-segsize=1"]).run().await?;
-        Self::start_in(dir, user).await
+        Self::start_in(dir, user, fsync).await
     }
 
-    async fn start_in(dir: TempDir, user: Option<User>) -> Result<Self> {
+    async fn start_in(dir: TempDir, user: Option<User>, fsync: &'static str) -> Result<Self> {
         let port = Port::reserve()?;
         let mut launch = tool("postgres", dir.path(), user)?.args(["-D", "data"]);
-        // A crash of the server loses nothing without fsync, only a crash of the machine does.
         let port_setting = format!("port={}", port.number());
-        for setting in ["listen_addresses=127.0.0.1", &port_setting, "unix_socket_directories=", "fsync=off", "max_connections=300"] {
+        for setting in ["listen_addresses=127.0.0.1", &port_setting, "unix_socket_directories=", fsync, "max_connections=300"] {
             launch = launch.args(["-c", setting]);
         }
         for setting in ["wal_level=replica", "max_wal_senders=10", "max_replication_slots=10", "wal_log_hints=on", "hot_standby=on"] {
@@ -91,7 +100,7 @@ impl Postgres {
         let port = self.port().to_string();
         let copy = tool("pg_basebackup", dir.path(), user)?.args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-D", "data"]);
         copy.args(["-X", "stream", "-R", "-C", "-S", &slot, "-c", "fast", "--no-sync"]).run().await?;
-        let replica = Self::start_in(dir, user).await?;
+        let replica = Self::start_in(dir, user, "fsync=off").await?;
         let (port, query) = (self.port(), format!("select active from pg_replication_slots where slot_name = '{slot}'"));
         let query = query.as_str();
         let streams = || async move {
