@@ -13,7 +13,9 @@ const REQUIREMENTS: &str = "examples/audit-verifier/requirements.txt";
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args) -> Result<()> {
-    let programs = python::programs("audit-interop", &shell::root().join(REQUIREMENTS))?;
+    let environment = shell::root().join("target/audit-interop");
+    python::install(&environment, ["--requirement".as_ref(), shell::root().join(REQUIREMENTS).as_os_str()])?;
+    let programs = environment.join("bin");
     // By itself, since the feature is of this crate alone and the rest need not be built for it.
     let test = ["test", "--package", "plinth-audit", "--features", "interop", "--test", "interop"];
     shell::run(shell::cargo(&test).env("PATH", first_on_the_path(&programs)?))

@@ -1,19 +1,15 @@
-//! Programs from PyPI, each set of them in a virtual environment of its own below target.
+//! Programs from PyPI, in a virtual environment below target.
 
 use crate::shell;
 use anyhow::Result;
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{ffi::OsStr, path::Path, process::Command};
 
-/// The folder of the programs that a requirements file names, installed where they are missing.
-pub(crate) fn programs(name: &str, requirements: &Path) -> Result<PathBuf> {
-    let venv = shell::root().join("target").join(name);
-    if !venv.join("bin/pip").is_file() {
-        shell::run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+/// Installs into an environment, which is made if it is not there: packages, or `--requirement` and a file.
+pub(crate) fn install(environment: &Path, wanted: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<()> {
+    let python = environment.join("bin/python");
+    if !python.exists() {
+        shell::run(Command::new("python3").args(["-m", "venv"]).arg(environment))?;
     }
-    let programs = venv.join("bin");
-    shell::run(Command::new(programs.join("pip")).args(["install", "--quiet", "--requirement"]).arg(requirements))?;
-    Ok(programs)
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    shell::run(Command::new(python).args(pip).args(wanted))
 }

@@ -31,7 +31,7 @@ pub(crate) fn prepare() -> Result<PathBuf> {
     let installed = shell::root().join("target/services/installed.txt");
     if fs::read(&requirements)? != fs::read(&installed).unwrap_or_default() {
         println!("test: installing the S3-compatible store of the tests");
-        python::programs("services", &requirements)?;
+        python::install(&shell::root().join("target/services"), ["--requirement".as_ref(), requirements.as_os_str()])?;
         fs::copy(&requirements, installed)?;
     }
     Ok(tool)

@@ -1,13 +1,8 @@
 //! What plugins of other languages than Rust are built with, in `target/toolchains`, as the scaffolds of `plinth plugin new` pin it.
 
-use crate::{machine, shell};
+use crate::{machine, python, shell};
 use anyhow::{Context, Result};
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 const FOLDER: &str = "target/toolchains";
 const TEMPLATES: &str = "host/templates";
@@ -47,19 +42,10 @@ pub(crate) fn prepare(whose: For) -> Result<PathBuf> {
     }
     if !pip.missing.is_empty() {
         println!("toolchains: pip install {}", pip.missing.join(" "));
-        install_python(&folder.join(".venv"), &pip.missing)?;
+        python::install(&folder.join(".venv"), &pip.missing)?;
         pip.note()?;
     }
     Ok(folder)
-}
-
-fn install_python(environment: &Path, packages: &[String]) -> Result<()> {
-    let python = environment.join("bin/python");
-    if !python.exists() {
-        shell::run(Command::new("python3").args(["-m", "venv"]).arg(environment))?;
-    }
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    shell::run(Command::new(python).args(pip).args(packages))
 }
 
 fn template(file: &str) -> Result<String> {

@@ -31,10 +31,12 @@ impl AuditLogConfig {
             return Err(ConfigError::Retention("needs `audit-log.archive`: nothing goes that is not archived"));
         }
         match (online_days, archived_days) {
-            (None, Some(_)) => Err(ConfigError::Retention("has `archived-days` without `online-days`: what stays in the database cannot expire")),
-            (Some(online), Some(archived)) if archived <= online => {
-                Err(ConfigError::Retention("has `archived-days` that are not more than `online-days`; both count from when a record was made"))
+            (None, Some(_)) => {
+                Err(ConfigError::Retention("has `archived-days` without `online-days`: what stays in the database cannot expire"))
             }
+            (Some(online), Some(archived)) if archived <= online => Err(ConfigError::Retention(
+                "has `archived-days` that are not more than `online-days`; both count from when a record was made",
+            )),
             _ => Ok(()),
         }
     }

@@ -97,7 +97,10 @@ impl S3 {
     /// The store's own command line, which ends with 0 whatever happened.
     async fn shell(&self, line: &str) -> Result<()> {
         let mut shell = Command::new(packages::weed());
-        shell.args(["shell", &format!("-master=127.0.0.1:{}.{}", self.master.0.number(), self.master.1.number())]).current_dir(self._dir.path()).kill_on_drop(true);
+        shell
+            .args(["shell", &format!("-master=127.0.0.1:{}.{}", self.master.0.number(), self.master.1.number())])
+            .current_dir(self._dir.path())
+            .kill_on_drop(true);
         let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("weed shell")?;
         shell.stdin.take().context("no standard input")?.write_all(line.as_bytes()).await?;
         let output = shell.wait_with_output().await?;

@@ -93,7 +93,9 @@ impl Verify {
         let mut worst = Ok(());
         for found in &reports {
             let ended = self.tell(&found.report);
-            if ended.as_ref().is_err_and(|bad| worst.as_ref().err().is_none_or(|worst: &Complaint| bad.exit == Exit::Tampered && worst.exit != Exit::Tampered)) {
+            if ended.as_ref().is_err_and(|bad| {
+                worst.as_ref().err().is_none_or(|worst: &Complaint| bad.exit == Exit::Tampered && worst.exit != Exit::Tampered)
+            }) {
                 worst = ended;
             }
         }
@@ -127,7 +129,8 @@ fn by_origin(policies: &[Policy], since: Vec<Vec<u8>>) -> Result<Vec<Vec<Vec<u8>
         let names = |policy: &Policy| policy.logs().iter().any(|log| log.key.name().as_str().as_bytes() == origin);
         // One log judges whatever it is given; of several, one has to be meant.
         let of = if policies.len() == 1 { Some(0) } else { policies.iter().position(names) };
-        let unknown = || usage(format!("a checkpoint given by --since is of {}, which is none of the logs", String::from_utf8_lossy(origin)));
+        let unknown =
+            || usage(format!("a checkpoint given by --since is of {}, which is none of the logs", String::from_utf8_lossy(origin)));
         sorted.get_mut(of.ok_or_else(unknown)?).ok_or_else(unknown)?.push(note);
     }
     Ok(sorted)

@@ -22,7 +22,8 @@ impl Subject {
         let postgres = Postgres::open(&PostgresConfig { url: url.to_owned(), ..PostgresConfig::default() }).await?;
         let log = Arc::new(PostgresAudit::open(postgres).await?);
         let files = tempfile::tempdir()?;
-        let config = AuditTreeConfig { origin: None, key: files.path().join("key"), checkpoints: files.path().join("checkpoints") };
+        let (key, checkpoints) = (files.path().join("key"), files.path().join("checkpoints"));
+        let config = AuditTreeConfig { origin: None, key, checkpoints, archive: None };
         let tree = Arc::new(AuditTree::over_postgres(log.clone(), config).await?);
         Ok(Self { log, tree, _files: files })
     }

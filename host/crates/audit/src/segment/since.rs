@@ -74,5 +74,9 @@ fn leaves<A: Archive>(archive: &A, number: u64) -> Result<Vec<Hash>, String> {
     let bytes = archive.fetch(&name, TILES_BYTES).map_err(|error| error.to_string())?;
     let bytes = bytes.filter(|bytes| bytes.len() == TILES_BYTES).ok_or_else(|| format!("`{name}` is not there as it should be"))?;
     let tiles = bytes.chunks(TILE_BYTES_MAX).take(FRAMES);
-    tiles.map(|tile| tile_hashes(tile, 256)).collect::<Option<Vec<_>>>().map(|tiles| tiles.concat()).ok_or_else(|| format!("`{name}` is malformed"))
+    tiles
+        .map(|tile| tile_hashes(tile, 256))
+        .collect::<Option<Vec<_>>>()
+        .map(|tiles| tiles.concat())
+        .ok_or_else(|| format!("`{name}` is malformed"))
 }

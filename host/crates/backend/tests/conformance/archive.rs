@@ -106,7 +106,13 @@ impl World {
             some_time: self.all(&time(65_000, 65_600), 1_000).await,
             text: self.all(&AuditFilter { text: Some("Opened.AGAIN".into()), from_ms: Some(64_990), ..AuditFilter::default() }, 300).await,
             action: self.all(&action, 100).await,
-            every: self.all(&AuditFilter::default(), 1_000).await.iter().take(RECORDS as usize).map(|record| record.digest.clone()).collect(),
+            every: self
+                .all(&AuditFilter::default(), 1_000)
+                .await
+                .iter()
+                .take(RECORDS as usize)
+                .map(|record| record.digest.clone())
+                .collect(),
             records,
             leaves,
             entries: [self.entries(0, "000").await, self.entries(0, "255").await, self.entries(0, "256").await],

@@ -167,8 +167,7 @@ mod postgres {
     }
 
     /// Everything that is about the log, kept in a second schema.
-    const TABLES: [&str; 7] =
-        ["audit", "audit_end", "audit_epochs", "audit_tiles", "audit_checkpoints", "audit_segments", "audit_pruned"];
+    const TABLES: [&str; 7] = ["audit", "audit_end", "audit_epochs", "audit_tiles", "audit_checkpoints", "audit_segments", "audit_pruned"];
 
     #[async_trait]
     impl TransparencyFixture for Fixture {

@@ -253,7 +253,9 @@ pub async fn text_is_looked_for(fixture: impl AuditFixture) {
         wanted.push(batch[250].id.clone());
         log.append(batch).await.unwrap();
     }
-    let found = async |filter: &AuditFilter, limit| find_all(log.as_ref(), filter, limit).await.into_iter().map(|r| r.record.id).collect::<Vec<_>>();
+    let found = async |filter: &AuditFilter, limit| {
+        find_all(log.as_ref(), filter, limit).await.into_iter().map(|r| r.record.id).collect::<Vec<_>>()
+    };
     let text = |text: &str| AuditFilter { text: Some(text.to_owned()), ..AuditFilter::default() };
     for limit in [1, 3, 1_000] {
         assert_eq!(found(&text("äPFEL"), limit).await, wanted, "{limit}");

@@ -99,8 +99,17 @@ fn whatever_is_spoilt_in_the_link_is_named() {
     let epoch = ["tampered: record 0: epoch".to_owned()];
     let root = root(&records()[..699]).to_string();
     let other = leaf_hash(b"").to_string();
-    let cases =
-        [(1, "no note"), (3, "751"), (7, "49"), (7, "unknown"), (4, "example.com/log/2"), (5, "699"), (5, "x"), (6, root.as_str()), (6, other.as_str())];
+    let cases = [
+        (1, "no note"),
+        (3, "751"),
+        (7, "49"),
+        (7, "unknown"),
+        (4, "example.com/log/2"),
+        (5, "699"),
+        (5, "x"),
+        (6, root.as_str()),
+        (6, other.as_str()),
+    ];
     for (at, value) in cases {
         let mut spoilt = link();
         spoilt["entry"]["attributes"][at][1] = value.into();

@@ -3,10 +3,7 @@
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{
-    ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
-    aws::AmazonS3Builder,
-    local::LocalFileSystem,
-    path::Path,
+    ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
 use plinth_audit::{
     segment::{Archive, Names},
@@ -78,16 +75,22 @@ impl ArchiveFolder {
         if bucket.is_empty() {
             return Err(refused("the address of an archive names no bucket"));
         }
-        let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|e| refused("the address of an archive has no usable path").with_source(e))?;
+        let prefix = Path::parse(prefix.trim_end_matches('/'))
+            .map_err(|e| refused("the address of an archive has no usable path").with_source(e))?;
         Ok(Self { store: Arc::new(s3(bucket, location)?), prefix })
     }
 
     fn local(folder: &str, location: &ArchiveLocation) -> Result<Self> {
-        let s3 = location.endpoint.is_some() || location.region.is_some() || location.access_key_id.is_some() || location.secret_access_key.is_some();
+        let s3 = location.endpoint.is_some()
+            || location.region.is_some()
+            || location.access_key_id.is_some()
+            || location.secret_access_key.is_some();
         if s3 || !folder.starts_with('/') {
             return Err(refused("an archive in a folder is `file:///` with its whole path, and needs no endpoint, region or keys"));
         }
-        let failed = |e: Box<dyn std::error::Error + Send + Sync>| Error::new(ErrorKind::Failed, OPERATION, "the archive's folder is not usable").with_source(e);
+        let failed = |e: Box<dyn std::error::Error + Send + Sync>| {
+            Error::new(ErrorKind::Failed, OPERATION, "the archive's folder is not usable").with_source(e)
+        };
         fs::create_dir_all(folder).map_err(|e| failed(e.into()))?;
         let store = LocalFileSystem::new_with_prefix(folder).map_err(|e| failed(e.into()))?;
         Ok(Self { store: Arc::new(store.with_fsync(true)), prefix: Path::default() })
@@ -185,7 +188,8 @@ fn s3(bucket: &str, location: &ArchiveLocation) -> Result<impl ObjectStore + use
     match (&location.access_key_id, &location.secret_access_key) {
         (Some(id), Some(file)) => {
             let secret = fs::read_to_string(file);
-            let secret = secret.map_err(|e| refused(format!("the archive's secret {} could not be read", file.display())).with_source(e))?;
+            let secret =
+                secret.map_err(|e| refused(format!("the archive's secret {} could not be read", file.display())).with_source(e))?;
             builder = builder.with_access_key_id(id).with_secret_access_key(secret.trim_end());
         }
         (None, None) => {}

@@ -1,6 +1,11 @@
 //! Retention: what leaves the database for the archive, and what leaves the archive. Each step is a record itself.
 
-use super::{Archiver, read::manifest, shelf::{Archived, Cut, Pruned}, write::failed};
+use super::{
+    Archiver,
+    read::manifest,
+    shelf::{Archived, Cut, Pruned},
+    write::failed,
+};
 use crate::audit::{encode_one, host_record};
 use plinth_audit::segment::{Names, SEGMENT_RECORDS};
 use plinth_capability::{Result, now_ms, transparency::TreeView};

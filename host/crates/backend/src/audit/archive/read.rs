@@ -136,7 +136,10 @@ impl Shelved {
             Some(tile) if tile.hashes == leaves => Ok(()),
             _ => {
                 let first = index * FRAME;
-                Err(damaged(format!("the archive's records {first} to {} of epoch {epoch} are not those of the log's tree", first + FRAME - 1)))
+                Err(damaged(format!(
+                    "the archive's records {first} to {} of epoch {epoch} are not those of the log's tree",
+                    first + FRAME - 1
+                )))
             }
         }
     }

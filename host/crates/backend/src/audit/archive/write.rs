@@ -1,10 +1,6 @@
 //! The next segment: written to the archive, read back, and only then noted as being there.
 
-use super::{
-    Archiver,
-    read::manifest,
-    shelf::Archived,
-};
+use super::{Archiver, read::manifest, shelf::Archived};
 use plinth_audit::{
     canonical::RECORD_MAX,
     hash::Hash,
@@ -75,7 +71,10 @@ impl Archiver {
         let folder = self.shelved.folder(tree.epoch)?;
         let (segment, bounds) = self.make(tree, number, before).await?;
         let there = folder.get(&names.manifest, RECORD_MAX).await?.and_then(|bytes| Manifest::parse(&bytes).ok());
-        if there.as_ref().is_some_and(|there| there.segment == number && Some(there.root) != segment.after.manifest.as_ref().map(|m| m.root)) {
+        if there
+            .as_ref()
+            .is_some_and(|there| there.segment == number && Some(there.root) != segment.after.manifest.as_ref().map(|m| m.root))
+        {
             return Err(failed(format!("the archive has another segment {number} of epoch {}; it is not overwritten", tree.epoch)));
         }
         let mut sound = None;
@@ -155,7 +154,9 @@ impl Archiver {
         // If reading failed, the segment is incomplete for that reason.
         read?;
         made.map_err(|error| match error {
-            SegmentError::Checkpoint(_) => failed(format!("the records of segment {number} are not those that were signed")).with_source(error),
+            SegmentError::Checkpoint(_) => {
+                failed(format!("the records of segment {number} are not those that were signed")).with_source(error)
+            }
             error => failed(format!("segment {number} could not be made")).with_source(error),
         })
     }

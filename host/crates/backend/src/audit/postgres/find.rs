@@ -12,7 +12,12 @@ use sqlx::{PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
 use std::ops::Range;
 
 /// At most `limit` matching records of these sequences, in order.
-pub(in crate::audit) async fn matching(pool: &PgPool, filter: &AuditFilter, sequences: Range<u64>, limit: u32) -> Result<Vec<StoredRecord>> {
+pub(in crate::audit) async fn matching(
+    pool: &PgPool,
+    filter: &AuditFilter,
+    sequences: Range<u64>,
+    limit: u32,
+) -> Result<Vec<StoredRecord>> {
     let mut query = QueryBuilder::new("SELECT sequence, bytes FROM plinth.audit WHERE sequence >= ");
     query.push_bind(to_sql(sequences.start));
     if sequences.end < u64::MAX {

@@ -12,7 +12,12 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, sqlite::SqliteRow};
 use std::ops::Range;
 
 /// At most `limit` matching records of these sequences, in order.
-pub(in crate::audit) async fn matching(readers: &SqlitePool, filter: &AuditFilter, sequences: Range<u64>, limit: u32) -> Result<Vec<StoredRecord>> {
+pub(in crate::audit) async fn matching(
+    readers: &SqlitePool,
+    filter: &AuditFilter,
+    sequences: Range<u64>,
+    limit: u32,
+) -> Result<Vec<StoredRecord>> {
     let mut query = QueryBuilder::new("SELECT sequence, bytes FROM records WHERE sequence >= ");
     query.push_bind(to_sql(sequences.start));
     if sequences.end < u64::MAX {

@@ -24,13 +24,9 @@ use copies::Copies;
 use keys::Keys;
 use plinth_audit::tile::{TileEdge, TileError};
 use plinth_capability::{Error, ErrorKind, Result};
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
 pub(super) use standing::Chore;
 use standing::Standing;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use store::Epoch;
 pub(super) use store::TreeStore;
 use tokio_util::sync::CancellationToken;
