@@ -198,10 +198,9 @@ async fn a_restored_log_goes_on_in_a_new_tree() {
     // Each tree verifies under its own name.
     let base = host.base().trim_end_matches('/').to_owned();
     let policies = [0, 1].map(|epoch| backup.path().join(format!("policy-{epoch}")));
-    for epoch in 0..2 {
+    for (epoch, policy) in policies.iter().enumerate() {
         let trust = plinth(words(&format!("audit trust --url {base} --epoch {epoch}"))).await;
         ended(&trust, 0, &format!("/{epoch}+"));
-        let policy = &policies[epoch];
         fs::write(policy, &trust.1).unwrap();
         let verify = format!("audit verify --url {base}/v1/audit/log/{epoch} --trust {}", policy.to_str().unwrap());
         ended(&plinth(words(&verify)).await, 0, "sound");

@@ -3,6 +3,7 @@
 // Marked as tests, so that clippy lets their helpers unwrap.
 #[cfg(test)]
 mod archive;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod cache;

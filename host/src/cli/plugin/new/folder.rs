@@ -42,7 +42,7 @@ impl Folder {
             Err(source) => return Err(FolderError::Write { path: root.to_owned(), source }),
         }
         let mut folder = Self { root: root.to_owned(), made: Vec::new() };
-        folder.make(&root.to_owned())?;
+        folder.make(root)?;
         Ok(folder)
     }
 

@@ -144,7 +144,11 @@ mod tests {
         for entry in folder.read_dir().unwrap() {
             let path = entry.unwrap().path();
             let name = format!("{prefix}{}", path.file_name().unwrap().to_str().unwrap());
-            if path.is_dir() { below(&path, &format!("{name}/"), found) } else { drop(found.insert(name)) }
+            if path.is_dir() {
+                below(&path, &format!("{name}/"), found);
+            } else {
+                found.insert(name);
+            }
         }
     }
 

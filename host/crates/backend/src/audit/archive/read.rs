@@ -121,7 +121,7 @@ impl Shelved {
         let unpacked = tokio::task::spawn_blocking(move || unpack(&packed, &lengths)).await;
         let unpacked = unpacked.map_err(|e| Error::new(ErrorKind::Internal, OPERATION, "cut off").with_source(e))??;
         let mut wanted = None;
-        for ((records, leaves), index) in unpacked.into_iter().zip(index..) {
+        for (Unpacked { records, leaves }, index) in unpacked.into_iter().zip(index..) {
             self.held_against_the_tree(epoch, index, &leaves).await?;
             let frame = Arc::new(records);
             wanted.get_or_insert_with(|| frame.clone());
@@ -160,8 +160,13 @@ fn ahead(manifest: &Manifest, at: usize) -> (Range<usize>, Range<u64>) {
     (at..end, start..until)
 }
 
-/// The records of each frame, and their leaves as a tile has them.
-fn unpack(packed: &Bytes, lengths: &[u32]) -> Result<Vec<(Vec<Vec<u8>>, Vec<u8>)>> {
+/// A frame's records, and their leaves as a tile has them.
+struct Unpacked {
+    records: Vec<Vec<u8>>,
+    leaves: Vec<u8>,
+}
+
+fn unpack(packed: &Bytes, lengths: &[u32]) -> Result<Vec<Unpacked>> {
     let mut rest = packed.as_ref();
     let mut frames = Vec::with_capacity(lengths.len());
     for length in lengths {
@@ -170,7 +175,7 @@ fn unpack(packed: &Bytes, lengths: &[u32]) -> Result<Vec<(Vec<Vec<u8>>, Vec<u8>)
         let records = read_frame(frame).map_err(|e| damaged("a frame of a segment is damaged").with_source(e))?;
         let mut leaves = Vec::with_capacity(records.len() * HASH_BYTES);
         records.iter().for_each(|record| leaves.extend_from_slice(leaf_hash(record).as_bytes()));
-        frames.push((records, leaves));
+        frames.push(Unpacked { records, leaves });
         rest = after;
     }
     Ok(frames)
