@@ -9,6 +9,7 @@ mod fleet;
 mod hosts;
 mod outbox;
 mod publish;
+mod records;
 mod seats;
 mod tamper;
 
@@ -26,6 +27,8 @@ enum Promise {
     P2,
     /// A message is gone only after its hook succeeded, or is a dead letter that says why.
     P3,
+    /// What the audit log has acknowledged is in it once, without gaps, and signed soon.
+    P4,
     /// Whatever is changed in the audit log is found from its files.
     P5,
     /// Each seat is sold once.
@@ -79,6 +82,7 @@ async fn campaign(args: Args) -> anyhow::Result<bool> {
             Promise::P1 => told(&publish::campaign("promise-p1", publish::Consumer::Reads, scale, &wanted).await?),
             Promise::P2 => outbox::campaign(scale).await?,
             Promise::P3 => told(&publish::campaign("promise-p3", publish::Consumer::Fails, scale, &wanted).await?),
+            Promise::P4 => records::campaign(scale).await?,
             Promise::P5 => tamper::campaign(scale).await?,
             Promise::P13 => seats::campaign(scale).await?,
             Promise::Fleet => fleet::campaign(scale).await?,

@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod inbox;
 pub mod metrics;
 pub mod name;
+pub mod persons;
 pub mod queue;
 pub mod secrets;
 pub mod state;
@@ -33,6 +34,7 @@ pub struct Capabilities {
     pub queue: Arc<dyn queue::Queue>,
     pub databases: Arc<dyn database::Databases>,
     pub audit: Arc<dyn audit::AuditLog>,
+    pub persons: Arc<dyn persons::Persons>,
     pub transparency: Arc<dyn transparency::Transparency>,
     pub metrics: Arc<dyn metrics::Metrics>,
     pub secrets: Arc<dyn secrets::Secrets>,

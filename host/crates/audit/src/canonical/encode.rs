@@ -8,12 +8,13 @@ use serde_json::{Map, Number, Value};
 /// # Errors
 /// [`Problem::Number`], [`Problem::TooDeep`] or [`Problem::TooLong`].
 pub fn encode(value: &Value) -> Result<Vec<u8>, CanonicalError> {
-    let mut out = Writer { bytes: Vec::new(), depth: 0 };
+    let mut out = Writer::default();
     out.value(value)?;
     Ok(out.bytes)
 }
 
-struct Writer {
+#[derive(Default)]
+pub(super) struct Writer {
     bytes: Vec<u8>,
     depth: usize,
 }
@@ -55,25 +56,51 @@ impl Writer {
         close: &[u8],
         inside: impl FnOnce(&mut Self) -> Result<(), CanonicalError>,
     ) -> Result<(), CanonicalError> {
+        self.enter()?;
+        self.push(open)?;
+        inside(self)?;
+        self.leave();
+        self.push(close)
+    }
+
+    pub(super) fn enter(&mut self) -> Result<(), CanonicalError> {
         if self.depth == DEPTH_MAX {
             return Err(self.error(Problem::TooDeep));
         }
         self.depth += 1;
-        self.push(open)?;
-        inside(self)?;
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self) {
         self.depth -= 1;
-        self.push(close)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes back what was written from here on.
+    pub(super) fn take_from(&mut self, start: usize) -> Vec<u8> {
+        self.bytes.split_off(start)
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     fn number(&mut self, number: &Number) -> Result<(), CanonicalError> {
-        let integer = number.as_i64().filter(|integer| integer.unsigned_abs() <= INTEGER_MAX);
-        match integer {
+        self.integer(number.as_i64())
+    }
+
+    /// `None` is a number that is no such integer.
+    pub(super) fn integer(&mut self, number: Option<i64>) -> Result<(), CanonicalError> {
+        match number.filter(|integer| integer.unsigned_abs() <= INTEGER_MAX) {
             Some(integer) => self.push(integer.to_string().as_bytes()),
             None => Err(self.error(Problem::Number)),
         }
     }
 
-    fn string(&mut self, text: &str) -> Result<(), CanonicalError> {
+    pub(super) fn string(&mut self, text: &str) -> Result<(), CanonicalError> {
         self.push(b"\"")?;
         let mut plain = 0;
         for (at, byte) in text.bytes().enumerate() {
@@ -95,11 +122,11 @@ impl Writer {
         }
     }
 
-    fn separate(&mut self, place: usize) -> Result<(), CanonicalError> {
+    pub(super) fn separate(&mut self, place: usize) -> Result<(), CanonicalError> {
         if place > 0 { self.push(b",") } else { Ok(()) }
     }
 
-    fn push(&mut self, bytes: &[u8]) -> Result<(), CanonicalError> {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), CanonicalError> {
         if self.bytes.len() + bytes.len() > RECORD_MAX {
             return Err(self.error(Problem::TooLong));
         }
@@ -107,7 +134,7 @@ impl Writer {
         Ok(())
     }
 
-    fn error(&self, problem: Problem) -> CanonicalError {
+    pub(super) fn error(&self, problem: Problem) -> CanonicalError {
         CanonicalError { at: self.bytes.len(), problem }
     }
 }

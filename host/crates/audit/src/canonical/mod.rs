@@ -8,9 +8,11 @@
 
 mod check;
 mod encode;
+mod serialize;
 
 pub use check::check;
 pub use encode::encode;
+pub use serialize::to_bytes;
 
 /// The most bytes a record has.
 pub const RECORD_MAX: usize = 65_535;

@@ -2,13 +2,17 @@
 
 mod archive;
 mod cursor;
+mod persons;
 mod postgres;
 mod search;
+mod spool;
 mod sqlite;
 mod tree;
 
 pub use archive::{ArchiveFolder, ArchiveLocation, ArchivedAudit, Archiver, BlockingArchive, Retention, Round};
+pub use persons::{Clock, PersonKeeper, PersonsConfig, PseudonymousAudit, Renewed};
 pub use postgres::PostgresAudit;
+pub use spool::{Spooled, SpooledAudit};
 pub use sqlite::SqliteAudit;
 pub use tree::{AuditTree, AuditTreeConfig};
 
@@ -44,11 +48,13 @@ fn encode_one(record: AuditRecord) -> Result<Encoded> {
         _ => refuse(ErrorKind::InvalidInput, format!("a record cannot be written canonically: {error}")),
     };
     check_action("audit.append", &record.entry.action)?;
+    if record.entry.personal.is_some() {
+        return Err(refuse(ErrorKind::InvalidInput, "personal fields are stored sealed only".to_owned()));
+    }
     if uuid::Uuid::try_parse(&record.id).is_err() {
         return Err(refuse(ErrorKind::InvalidInput, "a record's id is a UUID".to_owned()));
     }
-    let value = serde_json::to_value(&record).map_err(|e| refuse(ErrorKind::Internal, "encoding failed".to_owned()).with_source(e))?;
-    let bytes = canonical::encode(&value).map_err(unfit)?;
+    let bytes = canonical::to_bytes(&record).map_err(unfit)?;
     Ok(Encoded { record, bytes })
 }
 
@@ -79,6 +85,7 @@ fn host_record(action: &str, origin: &str, summary: &str, attributes: impl IntoI
         plugin_id: "host".to_owned(),
         plugin_version: env!("CARGO_PKG_VERSION").to_owned(),
         plugin_digest: String::new(),
+        spooled_at_ms: None,
         generation: 0,
         invocation_id: String::new(),
         entry: AuditEntry {
@@ -88,6 +95,8 @@ fn host_record(action: &str, origin: &str, summary: &str, attributes: impl IntoI
             summary: summary.to_owned(),
             changes: Vec::new(),
             attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            personal: None,
+            sealed: Vec::new(),
         },
     }
 }

@@ -1,7 +1,7 @@
 //! Finding records in pages, wherever they are: in the database, and those that are in the archive only.
 
 use super::{
-    archive::{Pruned, Shelf, Shelved, segment_of},
+    archive::{Page, Pruned, Shelf, Shelved, segment_of},
     check_filter, cursor, leaf_digest,
 };
 use plinth_audit::segment::{FRAME_RECORDS, SEGMENT_RECORDS};
@@ -11,10 +11,10 @@ use plinth_capability::{
 };
 use std::ops::Range;
 
-/// Records that one page reads of the archive, or for a text; it ends early with a cursor if they are not enough.
+/// Records that one page reads; it ends early with a cursor if they are not enough.
 const SCAN_MAX: u64 = 16_384;
 /// Records that are read at once for a text.
-const BATCH: u32 = 1_024;
+const BATCH: u64 = 1_024;
 const FRAME: u64 = FRAME_RECORDS as u64;
 
 /// A page of the log. `archive` is what was taken out of the database; without it a page that would need it fails.
@@ -84,42 +84,33 @@ impl Search<'_> {
                 continue;
             }
             let end = pruned.iter().map(|gone| gone.first).find(|first| *first > self.position);
-            let whole = match self.text {
-                Some(text) => self.scan(end.unwrap_or(u64::MAX), text).await?,
-                None => self.look(end.unwrap_or(u64::MAX)).await?,
-            };
-            match end {
-                _ if !whole => return Ok(false),
-                Some(end) => self.position = end,
-                None => return Ok(true),
+            if !self.stored(end.unwrap_or(u64::MAX)).await? {
+                return Ok(false);
+            }
+            if end.is_none() {
+                return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// What the database finds by its indexes; whether that was all up to here.
-    async fn look(&mut self, end: u64) -> Result<bool> {
-        let limit = u32::try_from(self.missing()).unwrap_or(u32::MAX);
-        self.found.extend(self.shelf.page(self.filter, self.position..end, limit).await?);
-        Ok(self.missing() > 0)
-    }
-
-    /// What the database finds by its indexes and says the text; whether that was all up to here.
-    async fn scan(&mut self, end: u64, text: &str) -> Result<bool> {
+    /// Goes on in the database to here; whether that is all there is up to here.
+    async fn stored(&mut self, end: u64) -> Result<bool> {
         while self.budget > 0 {
-            let page = self.shelf.page(self.filter, self.position..end, BATCH).await?;
-            let last = page.len() < BATCH as usize;
-            self.budget = self.budget.saturating_sub(u64::from(BATCH));
-            for stored in page {
+            let limit = if self.text.is_some() { BATCH } else { self.missing() as u64 };
+            let Page { records, until, read } = self.shelf.page(self.filter, self.position..end, limit).await?;
+            self.budget = self.budget.saturating_sub(read.max(1));
+            for stored in records {
                 self.position = stored.sequence + 1;
-                if says(&stored.record, text) {
+                if self.text.is_none_or(|text| says(&stored.record, text)) {
                     self.found.push(stored);
                 }
                 if self.missing() == 0 {
                     return Ok(false);
                 }
             }
-            if last {
+            self.position = until;
+            if until >= end {
                 return Ok(true);
             }
         }
@@ -138,6 +129,12 @@ impl Search<'_> {
             }
             if self.budget == 0 {
                 return Ok(false);
+            }
+            let next = self.shelf.skip(self.filter, self.position..end).await?;
+            if next > self.position {
+                self.budget = self.budget.saturating_sub(1);
+                self.position = next;
+                continue;
             }
             self.budget = self.budget.saturating_sub(FRAME);
             self.frame(gone, leaf / FRAME, end).await?;
@@ -181,14 +178,14 @@ pub(super) fn read(sequence: u64, bytes: &[u8]) -> Result<StoredRecord> {
 }
 
 /// As the databases decide it; the text is looked for apart.
-fn meets(filter: &AuditFilter, record: &AuditRecord) -> bool {
-    let AuditFilter { subject_kind, subject_id, action_prefix, from_ms, until_ms, actor, plugin_id, outcome, text: _ } = filter;
+pub(super) fn meets(filter: &AuditFilter, record: &AuditRecord) -> bool {
+    let AuditFilter { subject_kind, subject_id, action_prefix, from_ms, until_ms, actor, or_actor, plugin_id, outcome, text: _ } = filter;
     let equal = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
     let entry = &record.entry;
     let below = |prefix: &String| entry.action.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     equal(subject_kind, &entry.subject.kind)
         && equal(subject_id, &entry.subject.id)
-        && equal(actor, &record.actor)
+        && (equal(actor, &record.actor) || or_actor.as_ref() == Some(&record.actor))
         && equal(plugin_id, &record.plugin_id)
         && equal(outcome, entry.outcome.code())
         && action_prefix.as_ref().is_none_or(below)

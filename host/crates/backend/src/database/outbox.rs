@@ -47,7 +47,7 @@ pub(super) struct Parcel {
 
 pub(super) enum Content {
     Message(Destination, Message),
-    Record(AuditRecord),
+    Record(Box<AuditRecord>),
     /// Was written by another version, or is damaged.
     Unreadable(String),
 }
@@ -137,7 +137,7 @@ impl<S: OutboxStore> Relay<S> {
                     destination = Some(to);
                     messages.push((parcel.sequence, message));
                 }
-                Content::Record(record) => records.push((parcel.sequence, record)),
+                Content::Record(record) => records.push((parcel.sequence, *record)),
                 Content::Unreadable(why) => verdicts.dead.push((parcel.sequence, why)),
             }
         }
@@ -240,6 +240,9 @@ fn is_permanent(kind: ErrorKind) -> bool {
 pub(super) fn check_record(record: &AuditRecord) -> Result<()> {
     if TopicName::new(&record.entry.action).is_err() || uuid::Uuid::try_parse(&record.id).is_err() {
         return Err(Error::new(ErrorKind::InvalidInput, "outbox.audit", "an action is words joined by dots, and an id a UUID"));
+    }
+    if record.entry.personal.is_some() {
+        return Err(Error::new(ErrorKind::InvalidInput, "outbox.audit", "personal fields are stored sealed only"));
     }
     let size = serde_json::to_vec(record).map_or(usize::MAX, |json| json.len());
     if size > RECORD_MAX {

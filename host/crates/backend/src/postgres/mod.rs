@@ -3,9 +3,11 @@
 mod config;
 mod error;
 mod migrate;
+mod prepare;
 
 pub use config::{PostgresConfig, PostgresTls};
 pub(crate) use error::{is_broken, map_error};
+pub use prepare::prepare;
 
 use plinth_capability::{Error, ErrorKind, Result};
 use sqlx::{
@@ -85,6 +87,12 @@ pub(crate) fn from_sql(number: i64) -> u64 {
 /// A text as PostgreSQL takes it: it knows no zero character.
 pub(crate) fn plain(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}
+
+/// The schema is older, and the role this host has may not change it.
+fn older() -> Error {
+    let why = "the schema `plinth` is of an older version of this program, and its owner has to change it: `plinth postgres prepare`";
+    Error::new(ErrorKind::Denied, "postgres.migrate", why)
 }
 
 fn newer() -> Error {

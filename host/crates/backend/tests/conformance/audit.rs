@@ -136,7 +136,7 @@ mod sqlite {
 mod postgres {
     use crate::{postgres::Fresh, support::audit_record};
     use async_trait::async_trait;
-    use plinth_backend::audit::PostgresAudit;
+    use plinth_backend::audit::{AuditTree, AuditTreeConfig, PostgresAudit};
     use plinth_capability::{
         audit::{AuditFilter, AuditLog, AuditRecord},
         conformance::{audit::AuditFixture, find_all},
@@ -194,12 +194,96 @@ mod postgres {
         assert_eq!(find_all(&log, &of_actor, 100).await.len(), 36);
     }
 
+    /// Records that filters tell apart in many ways; two of three hundred have a subject that no other has.
+    fn varied(number: u64) -> AuditRecord {
+        let mut record = audit_record();
+        record.recorded_at_ms = 1_000_000 + number * 10 % 7_000;
+        record.actor = format!("user:{}", number % 700);
+        record.plugin_id = ["orders", "stock"][(number / 600 % 2) as usize].to_owned();
+        record.entry.action = ["a.b.c", "a.b", "z"][(number / 300 % 3) as usize].to_owned();
+        record.entry.subject.id = if matches!(number % 300, 7 | 8) { format!("rare-{number}") } else { format!("A-{}", number % 50) };
+        record
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_marked_is_found_as_what_is_not() {
+        let (fixture, outside) = (fixture().await, tempfile::tempdir().unwrap());
+        let log = fixture.log.clone();
+        let records: Vec<AuditRecord> = (0..2_000).map(varied).collect();
+        for batch in records.chunks(500) {
+            log.append(batch.to_vec()).await.unwrap();
+        }
+        let set = |text: &str| Some(text.to_owned());
+        let none = AuditFilter::default;
+        let filters = [
+            AuditFilter { subject_id: set("rare-1507"), ..none() },
+            AuditFilter { subject_id: set("rare-1508"), actor: set("user:108"), ..none() },
+            AuditFilter { subject_id: set("A-7"), plugin_id: set("stock"), ..none() },
+            AuditFilter { actor: set("user:699"), from_ms: Some(1_005_000), ..none() },
+            AuditFilter { action_prefix: set("a.b"), until_ms: Some(1_000_500), ..none() },
+            AuditFilter { from_ms: Some(9_000_000), ..none() },
+            AuditFilter { outcome: set("success"), action_prefix: set("z"), ..none() },
+            AuditFilter { subject_id: set("nobody's"), ..none() },
+        ];
+        let mut before = Vec::new();
+        for filter in &filters {
+            before.push(find_all(log.as_ref(), filter, 100).await);
+        }
+        assert_eq!(before.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 13, 2, 100, 0, 600, 0]);
+        let config = AuditTreeConfig {
+            origin: None,
+            key: outside.path().join("key"),
+            checkpoints: outside.path().join("checkpoints"),
+            archive: None,
+        };
+        AuditTree::over_postgres(log.clone(), config).await.unwrap();
+        let mut admin = fixture.fresh.admin().await;
+        let marked: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM plinth.audit_marks WHERE bits IS NOT NULL").fetch_one(&mut admin).await.unwrap();
+        assert_eq!(marked, 2_000 / 256);
+        for (filter, before) in filters.iter().zip(&before) {
+            for limit in [3, 100, 1_000] {
+                assert_eq!(&find_all(log.as_ref(), filter, limit).await, before, "{filter:?} {limit}");
+            }
+        }
+        // What a mark denies is not even read.
+        let empty = "SET session_replication_role = replica; UPDATE plinth.audit_marks SET bits = '\\x0000000000000000' WHERE stretch = 5";
+        sqlx::raw_sql(empty).execute(&mut admin).await.unwrap();
+        assert!(find_all(log.as_ref(), &filters[0], 100).await.is_empty());
+        assert_eq!(find_all(log.as_ref(), &AuditFilter::default(), 1_000).await.len(), 2_000);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn calls_that_share_a_statement_have_their_own_answers() {
+        let fixture = fixture().await;
+        let (log, stored) = (fixture.log.clone(), audit_record());
+        let first = log.append(vec![stored.clone()]).await.unwrap();
+        let mut calls = JoinSet::new();
+        for number in 0..200 {
+            // Every tenth repeats what is stored, which must not keep the others from being stored once.
+            let mine = if number % 10 == 0 { stored.clone() } else { audit_record() };
+            let (log, first) = (log.clone(), first.clone());
+            calls.spawn(async move {
+                let receipts = log.append(vec![mine.clone()]).await.unwrap();
+                assert_eq!(receipts[0].id, mine.id);
+                assert_eq!(log.record(&mine.id).await.unwrap().unwrap().sequence, receipts[0].sequence);
+                assert!(number % 10 != 0 || receipts == first);
+            });
+        }
+        calls.join_all().await;
+        assert_eq!(log.count().await.unwrap(), 181);
+        let all = find_all(log.as_ref(), &AuditFilter::default(), 1_000).await;
+        assert_eq!(all.iter().map(|stored| stored.sequence).collect::<Vec<_>>(), (0..181).collect::<Vec<_>>());
+    }
+
     #[tokio::test]
     async fn the_table_refuses_to_change_what_it_holds() {
         let fixture = fixture().await;
         fixture.log.append(vec![record(), record()]).await.unwrap();
         let mut admin = fixture.fresh.admin().await;
-        for sql in ["UPDATE plinth.audit SET actor = 'x'", "DELETE FROM plinth.audit", "TRUNCATE plinth.audit"] {
+        for sql in
+            ["UPDATE plinth.audit SET bytes = 'x'", "DELETE FROM plinth.audit_marks", "DELETE FROM plinth.audit", "TRUNCATE plinth.audit"]
+        {
             assert!(sqlx::query(sql).execute(&mut admin).await.is_err(), "{sql}");
         }
         assert_eq!(fixture.log.count().await.unwrap(), 2);

@@ -6,6 +6,8 @@ mod archive;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod audit_spool;
+#[cfg(test)]
 mod cache;
 #[cfg(test)]
 mod crash;
@@ -17,6 +19,8 @@ mod fleet;
 mod inbox;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod persons;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]

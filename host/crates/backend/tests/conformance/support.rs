@@ -12,6 +12,7 @@ pub(crate) fn audit_record() -> AuditRecord {
         plugin_id: "p".into(),
         plugin_version: "1.0.0".into(),
         plugin_digest: "sha256:00".to_owned(),
+        spooled_at_ms: None,
         generation: 7,
         invocation_id: "i".into(),
         entry: AuditEntry {
@@ -21,6 +22,8 @@ pub(crate) fn audit_record() -> AuditRecord {
             summary: String::new(),
             changes: Vec::new(),
             attributes: Vec::new(),
+            personal: None,
+            sealed: Vec::new(),
         },
     }
 }

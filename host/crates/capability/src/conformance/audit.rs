@@ -3,8 +3,9 @@
 
 use crate::{
     ErrorKind,
-    audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord, Change, RECORD_MAX, Subject, TEXT_MAX},
+    audit::{AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditRecord, Change, Deferred, RECORD_MAX, Subject, TEXT_MAX},
     conformance::find_all,
+    persons::{Personal, Sealed},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -29,7 +30,10 @@ macro_rules! audit_conformance {
             append_is_idempotent,
             append_is_all_or_none,
             large_record_is_refused,
+            deferred_is_stored_where_the_log_answers,
+            long_values_are_found,
             empty_action_is_refused,
+            clear_personal_fields_are_refused,
             filters_combine,
             text_is_looked_for,
             action_prefix_is_by_words,
@@ -48,6 +52,7 @@ pub(super) fn record(action: &str) -> AuditRecord {
         plugin_id: "applications".to_owned(),
         plugin_version: "1.2.3".to_owned(),
         plugin_digest: "sha256:00".to_owned(),
+        spooled_at_ms: None,
         generation: 7,
         invocation_id: "i-1".to_owned(),
         entry: AuditEntry {
@@ -57,6 +62,8 @@ pub(super) fn record(action: &str) -> AuditRecord {
             summary: "changed".to_owned(),
             changes: Vec::new(),
             attributes: Vec::new(),
+            personal: None,
+            sealed: Vec::new(),
         },
     }
 }
@@ -168,6 +175,38 @@ pub async fn large_record_is_refused(fixture: impl AuditFixture) {
     assert_eq!(log.record(&large.id).await.unwrap().unwrap().record, large);
 }
 
+pub async fn deferred_is_stored_where_the_log_answers(fixture: impl AuditFixture) {
+    let log = fixture.log();
+    let some = records(2);
+    let stored = log.append(some.clone()).await.unwrap().into_iter().map(Deferred::Stored).collect::<Vec<_>>();
+    assert_eq!(log.defer(some).await.unwrap(), stored);
+    let refused = log.defer(vec![record("a.b"), record("not an action")]).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    let another = record("a.b");
+    assert!(matches!(&log.defer(vec![another.clone()]).await.unwrap()[..], [Deferred::Stored(receipt)] if receipt.sequence == 2));
+    assert_eq!(log.record(&another.id).await.unwrap().unwrap().record, another);
+}
+
+pub async fn long_values_are_found(fixture: impl AuditFixture) {
+    let log = fixture.log();
+    let long = |start: &str| format!("{start}{}", "x".repeat(9_000));
+    let mut batch = records(3);
+    batch[1].actor = long("user:");
+    batch[1].plugin_id = long("p");
+    batch[1].entry.subject = Subject { kind: long("k"), id: long("A-") };
+    log.append(batch.clone()).await.unwrap();
+    let filters: [AuditFilter; 4] = [
+        AuditFilter { actor: Some(long("user:")), ..AuditFilter::default() },
+        AuditFilter { plugin_id: Some(long("p")), ..AuditFilter::default() },
+        AuditFilter { subject_kind: Some(long("k")), ..AuditFilter::default() },
+        AuditFilter { subject_id: Some(long("A-")), ..AuditFilter::default() },
+    ];
+    for filter in filters {
+        let found = find_all(log.as_ref(), &filter, 10).await;
+        assert_eq!(found.into_iter().map(|stored| stored.record).collect::<Vec<_>>(), batch[1..2]);
+    }
+}
+
 pub async fn empty_action_is_refused(fixture: impl AuditFixture) {
     let log = fixture.log();
     for action in ["", ".", "a.", ".a", "a..b", "a b", "a.b\n", "a/b"] {
@@ -175,6 +214,20 @@ pub async fn empty_action_is_refused(fixture: impl AuditFixture) {
     }
     assert_eq!(log.count().await.unwrap(), 0);
     log.append(vec![record("a"), record("a-1.b_2.C")]).await.unwrap();
+}
+
+pub async fn clear_personal_fields_are_refused(fixture: impl AuditFixture) {
+    let log = fixture.log();
+    let mut clear = record("a.b");
+    clear.entry.personal = Some(Personal { person: "4711".to_owned(), fields: vec![("phone".to_owned(), "123".to_owned())] });
+    let refused = log.append(vec![record("a.b"), clear]).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(log.count().await.unwrap(), 0);
+    let mut sealed = record("a.b");
+    let field = Sealed { f: "phone".to_owned(), alg: "A256GCM".to_owned(), kid: "p.k".to_owned(), ct: "AAAA".to_owned() };
+    sealed.entry.sealed = vec![field];
+    log.append(vec![sealed.clone()]).await.unwrap();
+    assert_eq!(log.record(&sealed.id).await.unwrap().unwrap().record, sealed);
 }
 
 pub async fn filters_combine(fixture: impl AuditFixture) {
@@ -208,6 +261,7 @@ pub async fn filters_combine(fixture: impl AuditFixture) {
         actor: set("user:4711"),
         plugin_id: set("applications"),
         outcome: set("success"),
+        or_actor: None,
         text: None,
     };
     let sequences = async |filter: &AuditFilter| find_all(log.as_ref(), filter, 4).await.iter().map(|r| r.sequence).collect::<Vec<_>>();
@@ -228,6 +282,9 @@ pub async fn filters_combine(fixture: impl AuditFixture) {
         drop(&mut filter);
         assert_eq!(sequences(&filter).await, [0, also], "{filter:?}");
     }
+    let other_name = AuditFilter { actor: set("user:other"), or_actor: set("user:4711"), ..all.clone() };
+    assert_eq!(sequences(&other_name).await, [0], "either name of the actor");
+    assert!(sequences(&AuditFilter { or_actor: set("user:4712"), ..other_name }).await.is_empty());
     assert_eq!(sequences(&AuditFilter::default()).await, (0..9).collect::<Vec<_>>());
     assert_eq!(sequences(&AuditFilter { actor: set("' OR 1=1 --"), ..AuditFilter::default() }).await, [0_u64; 0]);
 }

@@ -6,6 +6,7 @@ pub mod database;
 pub mod fleet;
 pub mod inbox;
 pub mod metrics;
+pub mod persons;
 pub mod queue;
 pub mod secrets;
 pub mod state;
@@ -93,6 +94,11 @@ mod tests {
     #[test]
     fn audit_suite_is_the_contract() {
         bullets_match_cases(include_str!("../audit.rs"), include_str!("audit.rs"));
+    }
+
+    #[test]
+    fn persons_suite_is_the_contract() {
+        bullets_match_cases(include_str!("../persons.rs"), include_str!("persons.rs"));
     }
 
     #[test]

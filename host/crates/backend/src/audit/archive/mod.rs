@@ -17,7 +17,7 @@ mod write;
 pub use folder::{ArchiveFolder, ArchiveLocation, BlockingArchive};
 pub use log::ArchivedAudit;
 pub(super) use read::{Shelved, segment_of};
-pub(super) use shelf::{Pruned, Shelf};
+pub(super) use shelf::{Page, Pruned, Shelf};
 
 use super::tree::{AuditTree, Chore};
 use plinth_audit::segment::SEGMENT_RECORDS;

@@ -1,6 +1,6 @@
 //! What is known of the archive beside the log in PostgreSQL.
 
-use super::shelf::{Archived, Cut, Pruned, PrunedRow, Shelf};
+use super::shelf::{Archived, Cut, Page, Pruned, PrunedRow, Shelf};
 use crate::{
     audit::{
         Encoded, PostgresAudit,
@@ -10,10 +10,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
-use plinth_capability::{
-    Result,
-    audit::{AuditFilter, StoredRecord},
-};
+use plinth_capability::{Result, audit::AuditFilter};
 use sqlx::{Row, postgres::PgRow};
 use std::ops::Range;
 
@@ -109,8 +106,12 @@ impl Shelf for PostgresAudit {
         Ok(true)
     }
 
-    async fn page(&self, filter: &AuditFilter, sequences: Range<u64>, limit: u32) -> Result<Vec<StoredRecord>> {
-        find::matching(self.pool(), filter, sequences, limit).await
+    async fn page(&self, filter: &AuditFilter, sequences: Range<u64>, limit: u64) -> Result<Page> {
+        find::page(self.pool(), filter, sequences, limit).await
+    }
+
+    async fn skip(&self, filter: &AuditFilter, sequences: Range<u64>) -> Result<u64> {
+        find::skip(self.pool(), filter, sequences).await
     }
 
     fn cursor_key(&self) -> &hmac::Key {

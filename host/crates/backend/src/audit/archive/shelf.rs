@@ -60,6 +60,16 @@ impl Pruned {
     }
 }
 
+/// What was found of a stretch of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) records: Vec<StoredRecord>,
+    /// Nothing else below it matches.
+    pub(crate) until: u64,
+    /// How many records were read for it.
+    pub(crate) read: u64,
+}
+
 /// One step of taking records out of the database.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cut {
@@ -93,8 +103,12 @@ pub(crate) trait Shelf: Send + Sync {
     async fn prune(&self, cut: Cut, record: Option<Encoded>) -> Result<bool>;
     /// Notes that the records of one more segment are to be dropped from the archive, and appends what is to be said of it.
     async fn expire(&self, epoch: u64, expired: u64, record: Encoded) -> Result<bool>;
-    /// At most `limit` matching records of these sequences that are in the database, in order.
-    async fn page(&self, filter: &AuditFilter, sequences: Range<u64>, limit: u32) -> Result<Vec<StoredRecord>>;
+    /// Some of the matching records of these sequences that are in the database, in order, at most `limit`.
+    async fn page(&self, filter: &AuditFilter, sequences: Range<u64>, limit: u64) -> Result<Page>;
+    /// Where the first of these sequences is that may match, by what stands beside the records.
+    async fn skip(&self, _filter: &AuditFilter, sequences: Range<u64>) -> Result<u64> {
+        Ok(sequences.start)
+    }
     /// What this log's cursors are signed with.
     fn cursor_key(&self) -> &hmac::Key;
 }

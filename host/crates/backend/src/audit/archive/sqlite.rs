@@ -1,6 +1,6 @@
 //! What is known of the archive beside the log in its SQLite file.
 
-use super::shelf::{Archived, Cut, Pruned, PrunedRow, Shelf};
+use super::shelf::{Archived, Cut, Page, Pruned, PrunedRow, Shelf};
 use crate::{
     audit::{
         Encoded, SqliteAudit,
@@ -11,10 +11,7 @@ use crate::{
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use futures::FutureExt;
-use plinth_capability::{
-    Result,
-    audit::{AuditFilter, StoredRecord},
-};
+use plinth_capability::{Result, audit::AuditFilter};
 use sqlx::{Row, sqlite::SqliteRow};
 use std::ops::Range;
 
@@ -119,8 +116,12 @@ impl Shelf for SqliteAudit {
         .await
     }
 
-    async fn page(&self, filter: &AuditFilter, sequences: Range<u64>, limit: u32) -> Result<Vec<StoredRecord>> {
-        find::matching(&self.readers, filter, sequences, limit).await
+    async fn page(&self, filter: &AuditFilter, sequences: Range<u64>, limit: u64) -> Result<Page> {
+        let end = sequences.end;
+        let records = find::matching(&self.readers, filter, sequences, limit).await?;
+        let read = records.len() as u64;
+        let until = if read < limit { end } else { records.last().map_or(end, |last| last.sequence + 1) };
+        Ok(Page { records, until, read })
     }
 
     fn cursor_key(&self) -> &hmac::Key {

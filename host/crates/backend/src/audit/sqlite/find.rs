@@ -16,7 +16,7 @@ pub(in crate::audit) async fn matching(
     readers: &SqlitePool,
     filter: &AuditFilter,
     sequences: Range<u64>,
-    limit: u32,
+    limit: u64,
 ) -> Result<Vec<StoredRecord>> {
     let mut query = QueryBuilder::new("SELECT sequence, bytes FROM records WHERE sequence >= ");
     query.push_bind(to_sql(sequences.start));
@@ -24,7 +24,7 @@ pub(in crate::audit) async fn matching(
         query.push(" AND sequence < ").push_bind(to_sql(sequences.end));
     }
     narrow(&mut query, filter);
-    query.push(" ORDER BY sequence LIMIT ").push_bind(i64::from(limit));
+    query.push(" ORDER BY sequence LIMIT ").push_bind(to_sql(limit));
     let rows = query.build().fetch_all(readers).await.map_err(|e| map_error("audit.find", e))?;
     rows.iter().map(|row| stored("audit.find", row)).collect()
 }
@@ -33,7 +33,6 @@ fn narrow(query: &mut QueryBuilder<Sqlite>, filter: &AuditFilter) {
     let equal = [
         (" AND subject_kind = ", &filter.subject_kind),
         (" AND subject_id = ", &filter.subject_id),
-        (" AND actor = ", &filter.actor),
         (" AND plugin_id = ", &filter.plugin_id),
         (" AND outcome = ", &filter.outcome),
     ];
@@ -41,6 +40,13 @@ fn narrow(query: &mut QueryBuilder<Sqlite>, filter: &AuditFilter) {
         if let Some(value) = value {
             query.push(condition).push_bind(value.clone());
         }
+    }
+    if let Some(actor) = &filter.actor {
+        let mut list = query.push(" AND actor IN (").separated(", ");
+        for name in [Some(actor), filter.or_actor.as_ref()].into_iter().flatten() {
+            list.push_bind(name.clone());
+        }
+        query.push(")");
     }
     if let Some(from) = filter.from_ms {
         query.push(" AND recorded_at_ms >= ").push_bind(to_sql(from));

@@ -40,7 +40,8 @@ impl SqliteAudit {
     pub async fn open(path: &Path, durability: Durability) -> Result<Self> {
         let file = SqliteFile::open(path, durability).await?;
         let mut connection = file.writer_connection().await?;
-        migrate(&mut connection, &[include_str!("schema.sql"), include_str!("tree.sql"), include_str!("archive.sql")]).await?;
+        let steps = [include_str!("schema.sql"), include_str!("tree.sql"), include_str!("archive.sql"), include_str!("persons.sql")];
+        migrate(&mut connection, &steps).await?;
         let readers = file.readers(READERS).await?;
         let key: Vec<u8> =
             sqlx::query_scalar("SELECT key FROM cursor_key").fetch_one(&readers).await.map_err(|e| map_error("audit.open", e))?;

@@ -41,10 +41,18 @@ impl Copies {
         Ok(Some((epoch, note)))
     }
 
+    /// Keeps it unless what is there is newer, which `is_newer` says of another note of the same epoch. Hosts may
+    /// share the folder, and one of them at a time looks and writes.
+    ///
     /// On disk when this returns: a crash leaves the old one or the new one.
-    pub(crate) fn keep(&self, epoch: u64, note: &str) -> Result<()> {
+    pub(crate) fn keep(&self, epoch: u64, note: &str, is_newer: impl Fn(&str) -> Result<bool>) -> Result<()> {
+        let _held = self.hold()?;
+        if let Some((kept, other)) = self.newest()?
+            && (kept > epoch || (kept == epoch && (other == note || is_newer(&other)?)))
+        {
+            return Ok(());
+        }
         let write = || -> io::Result<()> {
-            // Hosts may share the folder.
             let draft = self.0.join(format!("{epoch}.{}.draft", uuid::Uuid::new_v4().simple()));
             let mut file = File::create(&draft)?;
             file.write_all(note.as_bytes())?;
@@ -53,6 +61,12 @@ impl Copies {
             File::open(&self.0)?.sync_all()
         };
         write().map_err(|e| failed("a checkpoint could not be kept outside the database", e))
+    }
+
+    /// Until it is dropped; the system gives it back if the process dies.
+    fn hold(&self) -> Result<File> {
+        let file = File::create(self.0.join("lock")).and_then(|file| file.lock().map(|()| file));
+        file.map_err(|e| failed("the folder of checkpoints could not be locked", e))
     }
 
     fn path(&self, epoch: u64) -> PathBuf {
@@ -73,9 +87,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let copies = Copies::open(&folder.path().join("checkpoints")).unwrap();
         assert_eq!(copies.newest().unwrap(), None);
-        copies.keep(9, "nine").unwrap();
-        copies.keep(10, "ten").unwrap();
-        copies.keep(10, "ten again").unwrap();
+        let keep = |epoch, note| copies.keep(epoch, note, |other| Ok(other == "ten again")).unwrap();
+        keep(9, "nine");
+        keep(10, "ten");
+        keep(10, "ten again");
+        keep(10, "ten");
+        keep(9, "nine again");
         fs::write(folder.path().join("checkpoints/11.draft"), "half").unwrap();
         assert_eq!(copies.newest().unwrap(), Some((10, "ten again".to_owned())));
     }

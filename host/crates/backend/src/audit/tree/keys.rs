@@ -71,9 +71,14 @@ fn make(path: &Path) -> io::Result<[u8; SEED_BYTES]> {
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;
     match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => read(path),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
+    // Nothing is signed with a key that a power cut could take away.
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    read(path)
 }
 
 pub(super) fn failed(why: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> Error {

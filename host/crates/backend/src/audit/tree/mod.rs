@@ -21,6 +21,7 @@ use crate::audit::{
     archive::{ArchiveFolder, Shelf, Shelved},
 };
 use copies::Copies;
+pub(super) use grow::STRETCH;
 use keys::Keys;
 use plinth_audit::tile::{TileEdge, TileError};
 use plinth_capability::{Error, ErrorKind, Result};
@@ -54,7 +55,7 @@ pub struct AuditTreeConfig {
 pub struct AuditTree {
     store: Arc<dyn TreeStore>,
     shelved: Arc<Shelved>,
-    keys: Keys,
+    keys: Arc<Keys>,
     copies: Copies,
     /// The right edge of the newest tree, as this host left it; held for as long as it works on the tree.
     edge: tokio::sync::Mutex<Option<(u64, TileEdge)>>,
@@ -73,7 +74,7 @@ impl AuditTree {
     /// Looks first whether everything that was signed is still there, and opens a new epoch if not.
     async fn open<S: TreeStore + Shelf + 'static>(store: Arc<S>, config: AuditTreeConfig) -> Result<Self> {
         let copies = Copies::open(&config.checkpoints)?;
-        let keys = Keys::open(name_of(&*store, &copies, config.origin).await?, &config.key)?;
+        let keys = Arc::new(Keys::open(name_of(&*store, &copies, config.origin).await?, &config.key)?);
         let shelved = Arc::new(Shelved::new(store.clone(), store.clone(), config.archive));
         let tree = Self { store, shelved, keys, copies, edge: tokio::sync::Mutex::default(), standing: Standing::default() };
         tree.step().await?;

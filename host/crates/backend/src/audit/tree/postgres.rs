@@ -2,7 +2,10 @@
 
 use super::store::{Epoch, EpochRow, SignedHead, StoredTile, TreeStore};
 use crate::{
-    audit::{Encoded, PostgresAudit, postgres::append_on},
+    audit::{
+        Encoded, PostgresAudit,
+        postgres::{append_on, find, marks},
+    },
     postgres::{from_sql, map_error, to_sql},
 };
 use async_trait::async_trait;
@@ -28,15 +31,15 @@ impl TreeStore for PostgresAudit {
     }
 
     async fn records(&self, from: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>> {
-        let sql = "SELECT sequence, bytes FROM plinth.audit WHERE sequence >= $1 ORDER BY sequence LIMIT $2";
-        let rows: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as(sql).bind(to_sql(from)).bind(i64::from(limit)).fetch_all(self.pool()).await.map_err(failed)?;
-        Ok(rows.into_iter().map(|(sequence, bytes)| (from_sql(sequence), bytes)).collect())
+        find::rows(self.pool(), from..u64::MAX, u64::from(limit)).await
     }
 
     async fn find(&self, id: &str) -> Result<Option<(u64, Vec<u8>)>> {
-        let found = sqlx::query_as("SELECT sequence, bytes FROM plinth.audit WHERE id = $1").bind(id).fetch_optional(self.pool()).await;
-        Ok(found.map_err(failed)?.map(|(sequence, bytes): (i64, Vec<u8>)| (from_sql(sequence), bytes)))
+        find::by_id(self.pool(), id).await
+    }
+
+    async fn mark(&self, records: &[(u64, Vec<u8>)]) -> Result<()> {
+        marks::make(self.pool(), records).await
     }
 
     async fn tiles(&self, epoch: u64, wanted: &[(u8, u64)]) -> Result<Vec<StoredTile>> {

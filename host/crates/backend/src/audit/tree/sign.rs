@@ -2,7 +2,6 @@
 
 use super::{
     AuditTree,
-    copies::Copies,
     keys::failed,
     store::{Epoch, SignedHead},
 };
@@ -44,13 +43,8 @@ impl AuditTree {
 
     /// What another host signed is known here too from now on.
     async fn keep(&self, epoch: &Epoch, head: &SignedHead) -> Result<()> {
-        match self.copies.off(Copies::newest).await? {
-            Some((number, note)) if number > epoch.number || (number == epoch.number && note == head.note) => Ok(()),
-            Some((number, note)) if number == epoch.number && self.keys.read(&epoch.origin, &note)?.size() > head.size => Ok(()),
-            _ => {
-                let (number, note) = (epoch.number, head.note.clone());
-                self.copies.off(move |copies| copies.keep(number, &note)).await
-            }
-        }
+        let (keys, epoch, head) = (self.keys.clone(), epoch.clone(), head.clone());
+        let newer = move |other: &str| Ok(keys.read(&epoch.origin, other)?.size() > head.size);
+        self.copies.off(move |copies| copies.keep(epoch.number, &head.note, newer)).await
     }
 }

@@ -59,6 +59,10 @@ pub(crate) trait TreeStore: Send + Sync {
     async fn records(&self, from: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>>;
     /// The place of a record in the log, and its bytes.
     async fn find(&self, id: &str) -> Result<Option<(u64, Vec<u8>)>>;
+    /// Makes what finds records beside the log, if the store has such a thing, from these that follow each other.
+    async fn mark(&self, _records: &[(u64, Vec<u8>)]) -> Result<()> {
+        Ok(())
+    }
     async fn tiles(&self, epoch: u64, wanted: &[(u8, u64)]) -> Result<Vec<StoredTile>>;
     /// Adds leaves, with the tiles that changed.
     async fn grow(&self, from: &Epoch, size: u64, tiles: Vec<StoredTile>) -> Result<bool>;

@@ -84,7 +84,21 @@ async fn a_host_that_is_no_superuser_has_rights_enough() {
     for sql in [format!("create role {role} login createrole"), format!("alter database {database} owner to {role}")] {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
     }
-    let fixture = super::postgres::fixture_on(fresh.of(&role)).await;
+    rights_are_enough(fresh.of(&role)).await;
+}
+
+/// As the manual says to prepare it for hosts that may not change what they wrote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_does_not_own_its_schema_has_rights_enough() {
+    let fresh = crate::postgres::Fresh::new().await;
+    let role = format!("host_{}", uuid::Uuid::new_v4().simple());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create role {role} login createrole"))).execute(&mut fresh.admin().await).await.unwrap();
+    plinth_backend::postgres::prepare(&fresh.config(), &role).await.unwrap();
+    rights_are_enough(fresh.of(&role)).await;
+}
+
+async fn rights_are_enough(fresh: crate::postgres::Fresh) {
+    let fixture = super::postgres::fixture_on(fresh).await;
     let db = open(&*fixture.databases, "shared/one").await;
     run(&db, "create table t (a bigint)").await;
     // What is dropped is cancelled, which is a right too.

@@ -211,6 +211,7 @@ pub(super) fn record(action: &str) -> AuditRecord {
         plugin_id: "applications".to_owned(),
         plugin_version: "1.0.0".to_owned(),
         plugin_digest: "sha256:00".to_owned(),
+        spooled_at_ms: None,
         generation: 7,
         invocation_id: "i-1".to_owned(),
         entry: AuditEntry {
@@ -220,6 +221,8 @@ pub(super) fn record(action: &str) -> AuditRecord {
             summary: "approved".to_owned(),
             changes: vec![],
             attributes: vec![],
+            personal: None,
+            sealed: Vec::new(),
         },
     }
 }
