@@ -47,6 +47,14 @@ impl Caller {
         }
     }
 
+    /// Who needs no key may do everything; a key only what it has the role for.
+    pub(crate) fn has_role(&self, role: &str) -> bool {
+        match self {
+            Self::Anonymous => true,
+            Self::Key(key) => key.roles.iter().any(|own| own == role),
+        }
+    }
+
     pub(crate) fn cause(&self, traceparent: Option<&str>) -> Cause {
         let (actor, roles) = match self {
             Self::Anonymous => (None, Vec::new()),

@@ -102,6 +102,7 @@ kinds! {
     OUTCOME_UNKNOWN = BAD_GATEWAY "outcome-unknown" "It may or may not have happened";
     FAILED = BAD_GATEWAY "failed" "A backend answered with an error";
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "The host made a mistake";
+    ERASED = GONE "erased" "What it says of a person was erased";
     // hook calls
     GUEST_REJECT = UNPROCESSABLE_ENTITY "guest-error" "The plugin refused the request";
     GUEST_RETRY = SERVICE_UNAVAILABLE "guest-retry" "The plugin asks to try again";

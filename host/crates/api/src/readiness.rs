@@ -72,7 +72,8 @@ impl Plugged for Runtime {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct BackendHealth {
-    /// The capability: `cache`, `queue`, `database`, `audit` or `state`; `audit-log` is its signing and archiving.
+    /// The capability: `cache`, `queue`, `database`, `audit` or `state`; `audit-log` is its signing and archiving,
+    /// `audit-persons` the keys of persons in it.
     pub name: &'static str,
     pub ok: bool,
     /// Why not, in words that may be shown.
@@ -105,16 +106,17 @@ impl Prober {
 
     async fn probe(&self) -> Vec<BackendHealth> {
         // Metrics and secrets live in the process and cannot be away.
-        let Capabilities { cache, queue, databases, audit, transparency, metrics: _, secrets: _ } = &self.capabilities;
-        let (cache, queue, database, audit, log, state) = tokio::join!(
+        let Capabilities { cache, queue, databases, audit, persons, transparency, metrics: _, secrets: _ } = &self.capabilities;
+        let (cache, queue, database, audit, persons, log, state) = tokio::join!(
             one("cache", cache.health()),
             one("queue", queue.health()),
             one("database", databases.health()),
             one("audit", audit.health()),
+            one("audit-persons", persons.health()),
             one("audit-log", transparency.health()),
             one("state", self.state.health()),
         );
-        vec![cache, queue, database, audit, log, state]
+        vec![cache, queue, database, audit, persons, log, state]
     }
 }
 

@@ -8,8 +8,8 @@ use crate::{
     problem,
     readiness::{Plugged, Prober, Readiness},
     routes::{
-        self, Plugins, audit, audit_export, audit_log, cache, cache_bulk, decisions, events, fleet, health, hooks::Hooks, metrics, plugins,
-        queues, tasks,
+        self, Plugins, audit, audit_export, audit_log, audit_personal, cache, cache_bulk, decisions, events, fleet, health, hooks::Hooks,
+        invocations, metrics, plugins, queues, tasks,
     },
 };
 use axum::{Router, extract::DefaultBodyLimit, routing::any_service};
@@ -65,7 +65,7 @@ pub(crate) fn host_router(
 
 fn plugin_router(edge: &Arc<Edge>, state: Plugins, config: &ApiConfig) -> Router {
     let hooks = Hooks::new(Arc::clone(edge), state.clone(), config.body_bytes, config.request_timeout());
-    let own = decisions::routes().merge(fleet::routes()).with_state(state.clone());
+    let own = decisions::routes().merge(fleet::routes()).merge(invocations::routes()).with_state(state.clone());
     // Looking and changing share paths, so they share the zone of the slower.
     let load = plugins::routes().merge(plugins::load_routes()).with_state(state);
     zone(edge, Zone::Api, config.body_bytes, own)
@@ -84,6 +84,7 @@ fn capability_routes() -> OpenApiRouter<routes::Capabilities> {
         audit::routes(),
         audit_export::routes(),
         audit_log::routes(),
+        audit_personal::routes(),
         metrics::routes(),
     ]
     .into_iter()
@@ -100,6 +101,7 @@ pub(crate) fn documented_routes() -> utoipa::openapi::OpenApi {
         plugins::load_routes().into_openapi(),
         decisions::routes().into_openapi(),
         fleet::routes().into_openapi(),
+        invocations::routes().into_openapi(),
         openapi::routes().into_openapi(),
     ] {
         document.merge(more);

@@ -10,6 +10,7 @@ wasmtime::component::bindgen!({
         "plinth:context/clock": trappable,
         "plinth:context/random": trappable,
         "wasi:config/store": trappable,
+        "wasi:logging/logging": trappable,
         "plinth:database/sql.[method]database.dialect": trappable,
         "plinth:database/sql.[method]cursor.columns": trappable,
         default: async | trappable,

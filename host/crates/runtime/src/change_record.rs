@@ -48,6 +48,7 @@ pub(crate) async fn append<T: Facts + Sync>(
         plugin_id: "host".to_owned(),
         plugin_version: String::new(),
         plugin_digest: String::new(),
+        spooled_at_ms: None,
         generation: 0,
         invocation_id: String::new(),
         entry: AuditEntry {
@@ -57,6 +58,8 @@ pub(crate) async fn append<T: Facts + Sync>(
             summary: format!("{action} of {plugin}"),
             changes: Vec::new(),
             attributes,
+            personal: None,
+            sealed: Vec::new(),
         },
     };
     if let Err(error) = audit.append(vec![record]).await {

@@ -3,7 +3,7 @@
 //! Authorising happened just before, where the glue resolved a logical name
 //! through the grants; a handle that exists was authorised when it was opened.
 
-use crate::state::CallState;
+use crate::{report::Called, state::CallState};
 use futures::future::BoxFuture;
 use plinth_capability::{Error, ErrorKind, Result};
 use std::{future::Future, sync::Arc, time::Instant};
@@ -21,24 +21,79 @@ impl Operation {
         Self { capability, verb }
     }
 
+    /// Every operation that [`Faults`] can break.
+    pub fn fallible() -> &'static [Self] {
+        &FALLIBLE
+    }
+
     pub fn name(self) -> String {
         format!("{}.{}", self.capability, self.verb)
     }
 }
 
+/// Those that may fail, which a test can break; what never leaves the process is not among them.
+const FALLIBLE: [Operation; 26] = [
+    Operation::new("audit", "find"),
+    Operation::new("audit", "write"),
+    Operation::new("audit", "write-personal"),
+    Operation::new("cache", "delete"),
+    Operation::new("cache", "get"),
+    Operation::new("cache", "increment"),
+    Operation::new("cache", "invalidate"),
+    Operation::new("cache", "scan"),
+    Operation::new("cache", "set"),
+    Operation::new("cache", "swap"),
+    Operation::new("cache", "touch"),
+    Operation::new("database", "begin"),
+    Operation::new("database", "commit"),
+    Operation::new("database", "execute"),
+    Operation::new("database", "open"),
+    Operation::new("database", "page"),
+    Operation::new("database", "query"),
+    Operation::new("database", "rollback"),
+    Operation::new("database", "savepoint"),
+    Operation::new("outbox", "audit"),
+    Operation::new("outbox", "audit-personal"),
+    Operation::new("outbox", "publish"),
+    Operation::new("queue", "publish"),
+    Operation::new("secrets", "reveal"),
+    Operation::new("secrets", "seal"),
+    Operation::new("secrets", "sign"),
+];
+
 /// The capabilities that are metered, in the order of their instruments.
 pub(crate) const CAPABILITIES: [&str; 6] = ["cache", "queue", "database", "outbox", "audit", "secrets"];
 
-/// Lets a test break or hold any capability call without touching a backend.
+/// How a test breaks a capability call.
+#[derive(Debug)]
+pub enum Fault {
+    /// Nothing is executed, and this is the answer.
+    Instead(Error),
+    /// It is executed, and this is the answer all the same: an acknowledgement that got lost.
+    After(Error),
+}
+
+/// Lets a test see, break or hold any capability call without touching a backend.
 pub trait Faults: Send + Sync {
-    /// An error to answer instead of executing, as soon as this resolves.
-    fn before(&self, operation: Operation) -> BoxFuture<'_, Option<Error>>;
+    /// What to break, as soon as this resolves.
+    fn before(&self, operation: Operation) -> BoxFuture<'_, Option<Fault>>;
+
+    /// What the plugin is answered.
+    fn after(&self, _operation: Operation, _error: Option<&Error>) {}
+
+    /// The time that plugins are told, in milliseconds since 1970; the system's, if None.
+    fn now_ms(&self) -> Option<u64> {
+        None
+    }
+
+    /// A line of a plugin's log, as it is written.
+    fn logged(&self, _level: &'static str, _line: &str) {}
 }
 
 /// A call that was let through.
 struct Passed {
     began: Instant,
-    fault: Option<Error>,
+    fault: Option<Fault>,
 }
 
 impl CallState {
@@ -52,7 +107,8 @@ impl CallState {
     ) -> wasmtime::Result<Result<T>> {
         let passed = self.admit(operation).await?;
         let answer = match passed.fault {
-            Some(fault) => Err(fault),
+            Some(Fault::Instead(fault)) => Err(fault),
+            Some(Fault::After(fault)) => work.await.and(Err(fault)),
             None => work.await,
         };
         Ok(self.measured(passed.began, operation, answer))
@@ -67,7 +123,8 @@ impl CallState {
     ) -> wasmtime::Result<Result<T>> {
         let passed = self.admit(operation).await?;
         let answer = match passed.fault {
-            Some(fault) => Err(fault),
+            Some(Fault::Instead(fault)) => Err(fault),
+            Some(Fault::After(fault)) => work(self.table.get_mut(resource)?).await.and(Err(fault)),
             None => work(self.table.get_mut(resource)?).await,
         };
         Ok(self.measured(passed.began, operation, answer))
@@ -85,13 +142,27 @@ impl CallState {
 
     /// What comes after executing.
     fn measured<T>(&self, began: Instant, operation: Operation, answer: Result<T>) -> Result<T> {
-        self.version.meters.host_call(operation.capability, outcome_of(answer.as_ref().err()), began.elapsed());
+        let error = answer.as_ref().err();
+        self.version.meters.host_call(operation.capability, outcome_of(error), began.elapsed());
+        if let Some(faults) = &self.version.faults {
+            faults.after(operation, error);
+        }
+        self.trail.called(Called { operation, answer: error.map_or("ok", |error| error.kind().code()) });
         answer.inspect_err(|error| log_failure(self, operation, error))
+    }
+
+    /// What the plugin takes for now, in milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.version.faults.as_ref().and_then(|faults| faults.now_ms()).unwrap_or_else(plinth_capability::now_ms)
     }
 
     /// For what never leaves the process: counted, not timed.
     pub(crate) fn choke_local(&mut self, operation: Operation) -> wasmtime::Result<()> {
-        Ok(self.take_host_call(operation)?)
+        self.take_host_call(operation)?;
+        if let Some(faults) = &self.version.faults {
+            faults.after(operation, None);
+        }
+        Ok(())
     }
 }
 
@@ -132,3 +203,31 @@ fn log_failure(state: &CallState, operation: Operation, error: &Error) {
 }
 
 pub(crate) type FaultHook = Option<Arc<dyn Faults>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// As the glue names them.
+    fn named_in_glue() -> BTreeSet<String> {
+        let glue = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/glue");
+        let sources = glue.read_dir().unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        let mut names = BTreeSet::new();
+        for source in sources {
+            for rest in source.split("Operation::new(\"").skip(1) {
+                let mut words = rest.split('"');
+                let (capability, verb) = (words.next().unwrap(), words.nth(1).unwrap());
+                names.insert(format!("{capability}.{verb}"));
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn every_operation_that_may_fail_can_be_broken() {
+        let local = ["cache.open", "context.config", "context.read", "log.write", "metrics.record"];
+        let fallible: BTreeSet<String> = named_in_glue().into_iter().filter(|name| !local.contains(&name.as_str())).collect();
+        assert_eq!(fallible, Operation::fallible().iter().map(|operation| operation.name()).collect());
+    }
+}

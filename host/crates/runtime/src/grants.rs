@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 /// Names as the plugin uses them, resolved once per version to what the host
 /// calls them. Namespacing happens here and nowhere else.
 #[derive(Debug, Default)]
-pub(crate) struct Grants {
+pub struct Grants {
     cache: HashMap<String, (BucketName, GrantedAccess)>,
     database: HashMap<String, (DatabaseName, GrantedAccess)>,
     queue: HashMap<String, Destination>,
@@ -28,6 +28,7 @@ pub(crate) struct Interfaces {
     pub(crate) database: bool,
     pub(crate) audit_write: bool,
     pub(crate) audit_read: bool,
+    pub(crate) audit_personal: bool,
     pub(crate) metrics: bool,
     pub(crate) log: bool,
     pub(crate) secret_keys: bool,
@@ -35,6 +36,19 @@ pub(crate) struct Interfaces {
 }
 
 impl Interfaces {
+    pub(crate) const ALL: Self = Self {
+        cache: true,
+        queue: true,
+        database: true,
+        audit_write: true,
+        audit_read: true,
+        audit_personal: true,
+        metrics: true,
+        log: true,
+        secret_keys: true,
+        secret_reveal: true,
+    };
+
     pub(crate) fn of(requests: &GrantRequests) -> Self {
         let GrantRequests { cache, database, queue, audit, metrics, log, secrets } = requests;
         Self {
@@ -43,6 +57,7 @@ impl Interfaces {
             database: !database.is_empty(),
             audit_write: !audit.write.is_empty(),
             audit_read: audit.read,
+            audit_personal: audit.personal,
             metrics: metrics.enabled,
             log: log.enabled,
             secret_keys: !secrets.keys.is_empty(),
@@ -52,7 +67,8 @@ impl Interfaces {
 }
 
 impl Grants {
-    pub(crate) fn compile(plugin: &PluginName, requests: &GrantRequests) -> Result<Self, Vec<String>> {
+    /// Of a plugin of this name; the error has every name that is none.
+    pub fn compile(plugin: &PluginName, requests: &GrantRequests) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let mut grants = Self::default();
         for (name, grant) in &requests.cache {
@@ -84,15 +100,18 @@ impl Grants {
         if problems.is_empty() { Ok(grants) } else { Err(problems) }
     }
 
-    pub(crate) fn bucket(&self, name: &str) -> Result<&(BucketName, GrantedAccess)> {
+    /// The bucket that a plugin opens under this name; `Denied` if it is not granted.
+    pub fn bucket(&self, name: &str) -> Result<&(BucketName, GrantedAccess)> {
         self.cache.get(name).ok_or_else(|| not_granted("cache.open", "cache", name))
     }
 
-    pub(crate) fn database(&self, name: &str) -> Result<&(DatabaseName, GrantedAccess)> {
+    /// As `bucket`, a database.
+    pub fn database(&self, name: &str) -> Result<&(DatabaseName, GrantedAccess)> {
         self.database.get(name).ok_or_else(|| not_granted("database.open", "database", name))
     }
 
-    pub(crate) fn destination(&self, name: &str) -> Result<&Destination> {
+    /// As `bucket`, where it publishes to.
+    pub fn destination(&self, name: &str) -> Result<&Destination> {
         self.queue.get(name).ok_or_else(|| not_granted("queue.publish", "destination", name))
     }
 
@@ -149,6 +168,7 @@ pub(crate) fn beyond(asked: &GrantRequests, approved: &GrantRequests) -> Vec<Str
     }
     for (wanted, had, line) in [
         (audit.read, approved.audit.read, "audit.read: query the audit log"),
+        (audit.personal, approved.audit.personal, "audit.personal: write of persons"),
         (metrics.enabled, approved.metrics.enabled, "metrics: record samples"),
         (log.enabled, approved.log.enabled, "log: write log lines"),
     ] {

@@ -9,6 +9,7 @@ use crate::{
     meter::{Meter, Turn},
     outcome::{Failure, Outcome, Reply},
     registry::Registry,
+    report::{Report, Reports, Trail, stack},
     state::{CallState, GuestMemory, MemoryBudget},
     version::Version,
 };
@@ -27,6 +28,8 @@ pub(crate) struct Invoker {
     pub(crate) lanes: Lanes,
     /// Over all plugins: never more calls than the pool has instances.
     pub(crate) overall: Admission,
+    /// Why calls failed.
+    pub(crate) reports: Reports,
     /// Over all plugins: what their memories and tables take together.
     pub(crate) memory: Arc<GuestMemory>,
 }
@@ -105,6 +108,9 @@ impl Invoker {
         let limits = &version.limits;
         let wall = call.timeout.map_or(limits.wall(), |timeout| timeout.min(limits.wall()));
         let deadline = tokio::time::Instant::now() + wall;
+        let began = Instant::now();
+        let (hook, attempt, generation) = (call.hook, call.cause.attempt, call.cause.generation);
+        let trail = Arc::new(Trail::default());
         let meter = Arc::new(Meter::new(Duration::from_millis(limits.cpu_ms)));
         let memory = MemoryBudget::new(limits, self.memory.clone());
         let state = CallState::new(
@@ -112,10 +118,11 @@ impl Invoker {
             version.clone(),
             call.hook,
             call.cause,
-            invocation_id,
+            invocation_id.clone(),
             deadline,
             meter.clone(),
             memory,
+            trail.clone(),
         );
         let ticking = self.ticker.enter();
         let running = version.clone();
@@ -126,11 +133,33 @@ impl Invoker {
         let ended = tokio::time::timeout_at(deadline, self.lanes.run(meter.clone(), &version.manners, guest)).await;
         version.manners.ended(meter.used());
         version.meters.used_cpu(meter.used());
-        match ended {
+        let outcome = match ended {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(failure)) => Err(failure),
             Err(_elapsed) => Err(Failure::Deadline(format!("after {} ms", wall.as_millis()))),
+        };
+        if let Err(failure) = &outcome {
+            let report = Report {
+                invocation_id,
+                version: version.info.clone(),
+                generation,
+                hook,
+                attempt: attempt.max(1),
+                ended_at_ms: plinth_capability::now_ms(),
+                took: began.elapsed(),
+                cpu: meter.used(),
+                outcome: failure.code(),
+                message: failure.to_string(),
+                memory_bytes: 0,
+                stack: Vec::new(),
+                log: Vec::new(),
+                stderr: None,
+                calls: Vec::new(),
+                calls_made: 0,
+            };
+            self.reports.keep(report, &trail);
         }
+        outcome
     }
 }
 
@@ -152,8 +181,15 @@ async fn on_fresh_instance<T>(version: &Version, state: CallState, work: Work<T>
     let state = store.data();
     version.meters.used_memory(state.memory.peak);
     match result {
-        Ok(outcome) => outcome,
-        Err(error) => Err(explain(&error, state)),
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(failure)) => {
+            state.trail.ended(Vec::new(), state.stderr_tail(), state.memory.peak);
+            Err(failure)
+        }
+        Err(error) => {
+            state.trail.ended(stack::of(&error), state.stderr_tail(), state.memory.peak);
+            Err(explain(&error, state))
+        }
     }
 }
 

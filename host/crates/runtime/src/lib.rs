@@ -37,20 +37,23 @@ mod promptness;
 mod quarantine;
 mod queues;
 mod registry;
+mod report;
 mod restore;
 mod runtime;
 mod state;
 mod turns;
 mod version;
 
-pub use choke::{Faults, Operation};
+pub use choke::{Fault, Faults, Operation};
 pub use engine::EngineConfig;
 pub use fleet::{FleetConfig, Membership};
 pub use glue::DEPTH_HEADER;
+pub use grants::Grants;
 pub use load_error::LoadError;
-pub use loader::{CompilerConfig, GrantPolicy, compile_worker};
+pub use loader::{CompilerConfig, Examined, GrantPolicy, Place, Problem, compile_worker};
 pub use promptness::ask_for_short_slices;
 pub use queues::{QueueOverride, QueueSettingError, QueueSettings, QueuesConfig, event_queue};
+pub use report::{Called, Frame, Report};
 pub use runtime::{Parts, Runtime, RuntimeConfig, StartError};
 
 use bytes::Bytes;

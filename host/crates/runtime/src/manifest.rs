@@ -163,6 +163,8 @@ pub struct AuditGrant {
     /// Actions, as patterns: `application.*`.
     pub write: Vec<TopicPattern>,
     pub read: bool,
+    /// Records that say something of persons; of the actions of `write`.
+    pub personal: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,12 +186,24 @@ impl Manifest {
     /// Reads the text and checks what can be checked without the component.
     /// All problems are reported at once.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        if text.len() > MANIFEST_MAX {
-            return Err(vec![format!("plugin.toml has {} bytes, at most {MANIFEST_MAX} are read", text.len())]);
+        match Self::read(text) {
+            (Some(manifest), problems) if problems.is_empty() => Ok(manifest),
+            (_, problems) => Err(problems),
         }
-        let manifest: Self = toml::from_str(text).map_err(|e| vec![e.to_string()])?;
-        let problems = manifest.problems();
-        if problems.is_empty() { Ok(manifest) } else { Err(problems) }
+    }
+
+    /// As `parse`, and what could be read of one that has problems.
+    pub(crate) fn read(text: &str) -> (Option<Self>, Vec<String>) {
+        if text.len() > MANIFEST_MAX {
+            return (None, vec![format!("plugin.toml has {} bytes, at most {MANIFEST_MAX} are read", text.len())]);
+        }
+        match toml::from_str::<Self>(text) {
+            Ok(manifest) => {
+                let problems = manifest.problems();
+                (Some(manifest), problems)
+            }
+            Err(error) => (None, vec![error.to_string()]),
+        }
     }
 
     fn problems(&self) -> Vec<String> {

@@ -8,16 +8,17 @@ use crate::{
     decision::Merge,
     engine::{EngineConfig, Ticker},
     fleet::{self, Member, Membership, Missing},
-    hook::{Cause, Event, Hook, HttpRequest, Question, Task, Trigger},
+    hook::{Cause, Event, Hook, HttpRequest, Question, Task, Trigger, Verdict},
     hooks, http_hook,
     invoke::{Call, Invoker, Work},
     lane::Lanes,
     limits::Limits,
-    loader::{CompilerConfig, GrantPolicy, Loader},
+    loader::{CompilerConfig, Examined, GrantPolicy, Loader, Place, Problem},
     outcome::Reply,
     quarantine,
     queues::QueuesConfig,
     registry::Registry,
+    report::{Report, Reports},
     restore::Restoring,
     state::GuestMemory,
     turns::Turns,
@@ -127,6 +128,7 @@ impl Runtime {
             capabilities: capabilities.clone(),
             ticker: Arc::new(Ticker::start(&engine).map_err(StartError::Threads)?),
             lanes: Lanes::start(config.guest_threads).map_err(StartError::Threads)?,
+            reports: Reports::default(),
             memory: Arc::new(GuestMemory::new(config.engine.total_memory_bytes)),
             overall: Admission::new("the host", config.engine.instances, config.waiting, config.wait),
         };
@@ -220,6 +222,18 @@ impl Runtime {
         tried.map(|()| loaded.notices)
     }
 
+    /// Everything that keeps the package from being installed, as far as it can be told without activating it. For a
+    /// host of its own: it declares the metrics of the manifest.
+    pub async fn examine(&self, package: Package) -> Examined {
+        let (mut examined, loaded) = self.inner.loader.examine(&package).await;
+        let Some(loaded) = loaded else { return examined };
+        if let Err(error) = self.inner.loader.try_out(&self.inner.invoker, &loaded.version).await {
+            examined.problems.extend(error.problems().into_iter().map(|problem| Problem { place: Place::Probe, problem, help: None }));
+        }
+        self.inner.forget(&loaded.version);
+        examined
+    }
+
     pub async fn roll_back(&self, plugin: &PluginName) -> Result<Change, LoadError> {
         let plugin = plugin.clone();
         self.detached("host.plugin.roll-back", plugin.to_string(), |inner| async move { inner.roll_back(&plugin).await }).await
@@ -300,14 +314,18 @@ impl Runtime {
         let mut merge = Merge::new(question);
         let mut denied = None;
         for (plugin, on_failure) in asked {
-            let work = hooks::decide(merge.question());
-            let reply = self.call(&plugin, Hook::Decision, cause.clone(), None, work).await;
+            let reply = self.ask(&plugin, merge.question(), cause.clone()).await;
             denied = merge.take(&plugin, on_failure, reply);
             if denied.is_some() {
                 break;
             }
         }
         merge.end(denied)
+    }
+
+    /// Asks one plugin, whatever points it is bound to.
+    pub async fn ask(&self, plugin: &PluginName, question: Question, cause: Cause) -> Reply<Verdict> {
+        self.call(plugin, Hook::Decision, cause, None, hooks::decide(question)).await
     }
 
     pub async fn handle_http(&self, plugin: &PluginName, request: HttpRequest, cause: Cause) -> Reply<http::Response<Bytes>> {
@@ -324,6 +342,16 @@ impl Runtime {
         work: Work<T>,
     ) -> Reply<T> {
         self.inner.invoker.call(&self.inner.registry, plugin, Call { hook, cause, timeout, work }).await
+    }
+
+    /// What was kept of a call that failed on this host.
+    pub fn report(&self, invocation_id: &str) -> Option<Arc<Report>> {
+        self.inner.invoker.reports.get(invocation_id)
+    }
+
+    /// The newest first, at most `limit`, and of how many failed calls nothing was kept because there were too many.
+    pub fn reports(&self, plugin: Option<&PluginName>, limit: usize) -> (Vec<Arc<Report>>, u64) {
+        self.inner.invoker.reports.newest(plugin, limit)
     }
 
     /// Waits for draining and changes in progress, at most this long.

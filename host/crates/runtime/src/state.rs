@@ -6,6 +6,7 @@ use crate::{
     interrupt::Interrupt,
     limits::Limits,
     meter::Meter,
+    report::Trail,
     version::Version,
 };
 use plinth_capability::{Capabilities, Error, ErrorKind};
@@ -31,6 +32,8 @@ pub(crate) struct CallState {
     pub(crate) memory: MemoryBudget,
     host_calls_left: u64,
     log_bytes_left: u64,
+    /// What is told of it if it fails.
+    pub(crate) trail: Arc<Trail>,
     /// The last line logged as an error: a panic message, if a trap follows.
     pub(crate) last_error_line: Option<String>,
     wasi: Option<Box<Wasi>>,
@@ -58,6 +61,7 @@ impl CallState {
         deadline: Instant,
         meter: Arc<Meter>,
         memory: MemoryBudget,
+        trail: Arc<Trail>,
     ) -> Self {
         let limits = version.limits;
         let mut table = ResourceTable::new();
@@ -74,6 +78,7 @@ impl CallState {
             memory,
             host_calls_left: limits.host_calls,
             log_bytes_left: limits.log_bytes,
+            trail,
             last_error_line: None,
             wasi: None,
             http: WasiHttpCtx::new(),
@@ -128,7 +133,13 @@ impl WasiView for CallState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let wasi = self.wasi.get_or_insert_with(|| {
             let stderr = MemoryOutputPipe::new(STDERR_KEPT);
-            let ctx = WasiCtx::builder().stderr(stderr.clone()).allow_tcp(false).allow_udp(false).build();
+            let mut ctx = WasiCtx::builder();
+            ctx.stderr(stderr.clone()).allow_tcp(false).allow_udp(false);
+            // A test tells the time to guests that ask WASI for it, too.
+            if let Some(faults) = self.version.faults.clone() {
+                ctx.wall_clock(crate::glue::wasi::ToldTime(faults));
+            }
+            let ctx = ctx.build();
             Box::new(Wasi { ctx, stderr })
         });
         WasiCtxView { ctx: &mut wasi.ctx, table: &mut self.table }

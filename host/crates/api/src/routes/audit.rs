@@ -10,8 +10,9 @@ use crate::{
 use axum::{Json as Answer, extract::State};
 use http::StatusCode;
 use plinth_capability::{
-    audit::{self, AuditEntry, AuditFilter, AuditOutcome, AuditRecord, StoredRecord, Subject},
+    audit::{self, AuditEntry, AuditFilter, AuditOutcome, AuditRecord, Deferred, StoredRecord, Subject},
     now_ms,
+    persons::{Personal, Sealed},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +42,27 @@ struct EntryRequest {
     changes: Vec<ChangeView>,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
+    /// What it says of one person; stored sealed, and erased with her.
+    personal: Option<PersonalRequest>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PersonalRequest {
+    /// Her id in the business. It is not stored; nothing else in the record should name her.
+    person: String,
+    fields: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SealedView {
+    /// The field's name.
+    f: String,
+    alg: String,
+    /// The person's pseudonym, a dot, and which of her keys.
+    kid: String,
+    /// Base64.
+    ct: String,
 }
 
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -74,9 +96,19 @@ struct ChangeView {
 #[derive(Serialize, ToSchema)]
 struct Receipt {
     id: String,
-    /// From 0, without gaps.
-    sequence: u64,
+    /// From 0, without gaps; absent while the record waits for the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
     recorded_at_ms: u64,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AppendQuery {
+    /// Whether the record may come to the log later, if that does not answer and the host has a spool.
+    #[serde(default)]
+    deferred: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -94,12 +126,18 @@ pub(super) struct Record {
     generation: u64,
     /// Of records appended here: the request's id.
     invocation_id: String,
+    /// When it went to a host's disk because the log did not answer; absent where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spooled_at_ms: Option<u64>,
     action: String,
     subject: SubjectView,
     outcome: OutcomeView,
     summary: String,
     changes: Vec<ChangeView>,
     attributes: BTreeMap<String, String>,
+    /// Personal fields, sealed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sealed: Vec<SealedView>,
     /// Hex SHA-256 of `0x00` and the stored bytes.
     digest: String,
 }
@@ -158,7 +196,8 @@ impl FindQuery {
             return Err(ApiError::new(problem::BAD_QUERY, "outcome must be `success`, `denied` or `failed`"));
         }
         let (action_prefix, plugin_id) = (action, plugin);
-        let filter = AuditFilter { subject_kind, subject_id, action_prefix, from_ms, until_ms, actor, plugin_id, outcome, text };
+        let filter =
+            AuditFilter { subject_kind, subject_id, action_prefix, from_ms, until_ms, actor, or_actor: None, plugin_id, outcome, text };
         Ok(Asked { filter, cursor, limit })
     }
 }
@@ -166,28 +205,27 @@ impl FindQuery {
 /// Append an audit record.
 ///
 /// Who, when and through what is stamped by the host.
-#[utoipa::path(post, path = "/v1/audit", tag = "audit", request_body = EntryRequest,
-    responses((status = 201, description = "It is kept for good.", body = Receipt), Problems))]
+#[utoipa::path(post, path = "/v1/audit", tag = "audit", params(AppendQuery), request_body = EntryRequest,
+    responses((status = 201, description = "It is kept for good.", body = Receipt),
+        (status = 202, description = "The log is away: the record is safe on the host's disk and comes to the log later.", body = Receipt),
+        Problems))]
 async fn append(
     State(capabilities): State<Capabilities>,
     visit: Visit,
+    Query(AppendQuery { deferred }): Query<AppendQuery>,
     Json(entry): Json<EntryRequest>,
 ) -> Result<(StatusCode, Answer<Receipt>)> {
-    let record = AuditRecord {
-        id: Uuid::now_v7().to_string(),
-        recorded_at_ms: now_ms(),
-        actor: visit.caller.audit_actor().to_owned(),
-        plugin_id: API.to_owned(),
-        plugin_version: env!("CARGO_PKG_VERSION").to_owned(),
-        plugin_digest: String::new(),
-        generation: 0,
-        invocation_id: visit.request_id.as_str().to_owned(),
-        entry: entry.into(),
+    let records = vec![stamped(&visit, entry.into())];
+    let receipt = match deferred {
+        true => capabilities.audit.defer(records).await?.into_iter().next(),
+        false => capabilities.audit.append(records).await?.into_iter().next().map(Deferred::Stored),
     };
-    let receipt = capabilities.audit.append(vec![record]).await?.into_iter().next();
-    let audit::Receipt { id, sequence, recorded_at_ms } =
-        receipt.ok_or_else(|| ApiError::new(problem::INTERNAL, "the log gave no receipt"))?;
-    Ok((StatusCode::CREATED, Answer(Receipt { id, sequence, recorded_at_ms })))
+    match receipt.ok_or_else(|| ApiError::new(problem::INTERNAL, "the log gave no receipt"))? {
+        Deferred::Stored(audit::Receipt { id, sequence, recorded_at_ms }) => {
+            Ok((StatusCode::CREATED, Answer(Receipt { id, sequence: Some(sequence), recorded_at_ms })))
+        }
+        Deferred::Spooled { id, recorded_at_ms } => Ok((StatusCode::ACCEPTED, Answer(Receipt { id, sequence: None, recorded_at_ms }))),
+    }
 }
 
 /// Find audit records.
@@ -207,9 +245,25 @@ async fn show(State(capabilities): State<Capabilities>, Path(id): Path<String>) 
     Ok(Answer(found.ok_or_else(|| ApiError::new(problem::NOT_FOUND, "no audit record with this id"))?.into()))
 }
 
+/// What a caller of the API says, and who it is.
+pub(super) fn stamped(visit: &Visit, entry: AuditEntry) -> AuditRecord {
+    AuditRecord {
+        id: Uuid::now_v7().to_string(),
+        recorded_at_ms: now_ms(),
+        actor: visit.caller.audit_actor().to_owned(),
+        plugin_id: API.to_owned(),
+        plugin_version: env!("CARGO_PKG_VERSION").to_owned(),
+        plugin_digest: String::new(),
+        spooled_at_ms: None,
+        generation: 0,
+        invocation_id: visit.request_id.as_str().to_owned(),
+        entry,
+    }
+}
+
 impl From<EntryRequest> for AuditEntry {
     fn from(entry: EntryRequest) -> Self {
-        let EntryRequest { action, subject, outcome, summary, changes, attributes } = entry;
+        let EntryRequest { action, subject, outcome, summary, changes, attributes, personal } = entry;
         let outcome = match outcome {
             OutcomeView::Success => AuditOutcome::Success,
             OutcomeView::Denied { reason } => AuditOutcome::Denied { reason },
@@ -223,6 +277,8 @@ impl From<EntryRequest> for AuditEntry {
             summary,
             changes: changes.into_iter().map(change).collect(),
             attributes: attributes.into_iter().collect(),
+            personal: personal.map(|PersonalRequest { person, fields }| Personal { person, fields: fields.into_iter().collect() }),
+            sealed: Vec::new(),
         }
     }
 }
@@ -230,8 +286,19 @@ impl From<EntryRequest> for AuditEntry {
 impl From<StoredRecord> for Record {
     fn from(stored: StoredRecord) -> Self {
         let StoredRecord { sequence, record, digest } = stored;
-        let AuditRecord { id, recorded_at_ms, actor, plugin_id, plugin_version, plugin_digest, generation, invocation_id, entry } = record;
-        let AuditEntry { action, subject, outcome, summary, changes, attributes } = entry;
+        let AuditRecord {
+            id,
+            recorded_at_ms,
+            actor,
+            plugin_id,
+            plugin_version,
+            plugin_digest,
+            generation,
+            invocation_id,
+            spooled_at_ms,
+            entry,
+        } = record;
+        let AuditEntry { action, subject, outcome, summary, changes, attributes, personal: _, sealed } = entry;
         let outcome = match outcome {
             AuditOutcome::Success => OutcomeView::Success,
             AuditOutcome::Denied { reason } => OutcomeView::Denied { reason },
@@ -248,12 +315,14 @@ impl From<StoredRecord> for Record {
             plugin_digest,
             generation,
             invocation_id,
+            spooled_at_ms,
             action,
             subject: SubjectView { kind: subject.kind, id: subject.id },
             outcome,
             summary,
             changes: changes.into_iter().map(change).collect(),
             attributes: object(attributes),
+            sealed: sealed.into_iter().map(|Sealed { f, alg, kid, ct }| SealedView { f, alg, kid, ct }).collect(),
             digest,
         }
     }

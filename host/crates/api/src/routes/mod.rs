@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod audit_export;
 pub(crate) mod audit_log;
+pub(crate) mod audit_personal;
 pub(crate) mod cache;
 pub(crate) mod cache_bulk;
 pub(crate) mod decisions;
@@ -10,6 +11,7 @@ pub(crate) mod events;
 pub(crate) mod fleet;
 pub(crate) mod health;
 pub(crate) mod hooks;
+pub(crate) mod invocations;
 pub(crate) mod metrics;
 pub(crate) mod plugins;
 pub(crate) mod queues;

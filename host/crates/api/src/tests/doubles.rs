@@ -29,12 +29,13 @@ pub(super) struct Doubles {
     pub audit: Arc<AuditDouble>,
     pub metrics: Arc<MetricsDouble>,
     pub databases: Arc<DatabasesDouble>,
+    pub persons: Arc<super::personal::PersonsDouble>,
 }
 
 impl Doubles {
     pub(super) fn capabilities(&self) -> Capabilities {
-        let Self { cache, queue, audit, metrics, databases } = self.clone();
-        Capabilities { cache, queue, databases, audit, transparency: Arc::new(Nothing), metrics, secrets: Arc::new(Nothing) }
+        let Self { cache, queue, audit, metrics, databases, persons } = self.clone();
+        Capabilities { cache, queue, databases, audit, persons, transparency: Arc::new(Nothing), metrics, secrets: Arc::new(Nothing) }
     }
 
     pub(super) fn state(&self) -> Arc<dyn HostState> {

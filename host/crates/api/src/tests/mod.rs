@@ -10,6 +10,7 @@ mod health;
 mod hooks;
 mod mapping;
 mod openapi;
+mod personal;
 mod serving;
 
 use crate::{

@@ -31,10 +31,11 @@ fn the_document_lists_every_route() {
         POST /v1/cache/{namespace}/{bucket}/batch|POST /v1/cache/{namespace}/{bucket}/invalidate
         GET /v1/queues|GET /v1/queues/{queue}|GET /v1/queues/{queue}/dead-letters|POST /v1/queues/{queue}/replay
         DELETE /v1/queues/{queue}/dead-letters
-        GET /v1/fleet
+        GET /v1/fleet|GET /v1/invocations|GET /v1/invocations/{id}
         POST /v1/audit|GET /v1/audit|GET /v1/audit/{id}|GET /v1/audit/{id}/proof|GET /v1/metrics
         GET /v1/audit/log|GET /v1/audit/log/{epoch}/checkpoint|GET /v1/audit/log/{epoch}/tile/{path}
         GET /v1/audit/log/{epoch}/consistency|GET /v1/audit/export
+        POST /v1/audit/{id}/personal|POST /v1/audit/persons/erase
         GET /x/{plugin}/{path}|POST /x/{plugin}/{path}|PUT /x/{plugin}/{path}|PATCH /x/{plugin}/{path}
         DELETE /x/{plugin}/{path}|HEAD /x/{plugin}/{path}|OPTIONS /x/{plugin}/{path}";
     let expected: BTreeSet<_> = expected.split(['\n', '|']).map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
@@ -83,7 +84,8 @@ async fn every_documented_route_is_served() {
     let host = Host::new();
     let served = host.get("/openapi.json").await.json();
     assert_eq!(served, serde_json::to_value(document()).unwrap());
-    let needs_plugins = |path: &str| ["/v1/plugins", "/v1/decisions", "/v1/fleet", "/x/"].iter().any(|p| path.starts_with(p));
+    let needs_plugins =
+        |path: &str| ["/v1/plugins", "/v1/decisions", "/v1/fleet", "/v1/invocations", "/x/"].iter().any(|p| path.starts_with(p));
     for (method, path, _) in operations().iter().filter(|(_, path, _)| !needs_plugins(path)) {
         let uri: String = path
             .split('/')

@@ -19,7 +19,7 @@ type Answer<T> = wasmtime::Result<std::result::Result<T, audit_types::Error>>;
 const WRITE: Operation = Operation::new("audit", "write");
 const FIND: Operation = Operation::new("audit", "find");
 
-fn wit(error: Error) -> audit_types::Error {
+pub(super) fn wit(error: Error) -> audit_types::Error {
     wit_error!(crate::bindings::plinth::audit::audit_types, error;
         Kind::OutcomeUnknown => |e: &Error| types::Error::OutcomeUnknown(e.message().to_owned()),
     )
@@ -37,6 +37,8 @@ fn entry_in(entry: WitEntry) -> AuditEntry {
         summary: entry.summary,
         changes: entry.changes.into_iter().map(|c| Change { field: c.field, before: c.before, after: c.after }).collect(),
         attributes: entry.attributes,
+        personal: None,
+        sealed: Vec::new(),
     }
 }
 
@@ -55,7 +57,7 @@ fn entry_out(entry: AuditEntry) -> WitEntry {
     }
 }
 
-fn receipt_out(receipt: Receipt) -> WitReceipt {
+pub(super) fn receipt_out(receipt: Receipt) -> WitReceipt {
     WitReceipt { id: receipt.id, sequence: receipt.sequence, recorded_at_ms: receipt.recorded_at_ms }
 }
 
@@ -87,6 +89,7 @@ fn filter_in(filter: WitFilter) -> Result<AuditFilter> {
         actor: filter.actor,
         plugin_id: filter.plugin_id,
         outcome: filter.outcome,
+        or_actor: None,
         text: texts.into_iter().next_back().map(|(_, text)| text),
     })
 }
@@ -103,6 +106,7 @@ impl CallState {
             plugin_id: info.plugin.to_string(),
             plugin_version: info.version.clone(),
             plugin_digest: info.digest.clone(),
+            spooled_at_ms: None,
             generation: self.cause.generation,
             invocation_id: self.invocation_id.clone(),
             entry: entry_in(entry),

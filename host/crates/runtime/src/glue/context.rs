@@ -43,7 +43,7 @@ impl invocation::Host for CallState {
 impl clock::Host for CallState {
     fn now_ms(&mut self) -> wasmtime::Result<u64> {
         self.choke_local(CONTEXT)?;
-        Ok(plinth_capability::now_ms())
+        Ok(CallState::now_ms(self))
     }
 
     fn monotonic_us(&mut self) -> wasmtime::Result<u64> {

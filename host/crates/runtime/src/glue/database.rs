@@ -46,6 +46,9 @@ const SAVEPOINT: Operation = Operation::new("database", "savepoint");
 const COMMIT: Operation = Operation::new("database", "commit");
 const ROLLBACK: Operation = Operation::new("database", "rollback");
 
+/// How much later than the call's deadline the database gives up by itself.
+const PAST_DEADLINE: Duration = Duration::from_millis(100);
+
 pub(super) fn wit(error: Error) -> sql_types::Error {
     wit_error!(crate::bindings::plinth::database::sql_types, error;
         Kind::NotFound => |e: &Error| types::Error::NoSuchDatabase(e.message().to_owned()),
@@ -161,11 +164,16 @@ impl CallState {
         Ok(self.table.get(database)?.clone())
     }
 
+    /// What is left of this call, and a little more: it is the call's deadline
+    /// that ends a call, and not an error that the plugin answers just before.
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(tokio::time::Instant::now()) + PAST_DEADLINE
+    }
+
     /// The host's limits, shortened to what is left of this call.
     fn query_limits(&self) -> QueryLimits {
         let limits = QueryLimits::default();
-        let left = self.deadline.saturating_duration_since(tokio::time::Instant::now()).as_millis();
-        let left = u32::try_from(left).unwrap_or(u32::MAX).max(1);
+        let left = u32::try_from(self.left().as_millis()).unwrap_or(u32::MAX);
         QueryLimits { statement_timeout_ms: limits.statement_timeout_ms.min(left), ..limits }
     }
 
@@ -239,7 +247,7 @@ impl sql::HostDatabase for CallState {
 
     async fn begin(&mut self, database: Resource<OpenDatabase>, options: Option<WitOptions>) -> Answer<Resource<OpenTransaction>> {
         let (open, limits) = (self.opened(&database)?, self.query_limits());
-        let left = self.deadline.saturating_duration_since(tokio::time::Instant::now());
+        let left = self.left();
         let work = async move {
             let mut options = options_in(options)?;
             options.timeout = Some(options.timeout.map_or(left, |timeout| timeout.min(left)));

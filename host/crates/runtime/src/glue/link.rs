@@ -1,5 +1,6 @@
 //! Builds the linker of one plugin version: an interface that is not granted is not in it.
 
+use super::wasi_logging;
 use crate::{
     bindings::{
         plinth::{audit, cache, context, database, log, metrics, outbox, queue, secrets},
@@ -14,7 +15,7 @@ use wasmtime::{
     component::{HasSelf, Linker},
 };
 
-type Own = HasSelf<CallState>;
+pub(super) type Own = HasSelf<CallState>;
 
 pub(crate) fn link(engine: &Engine, granted: Interfaces, wasi: bool) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = Linker::new(engine);
@@ -23,7 +24,7 @@ pub(crate) fn link(engine: &Engine, granted: Interfaces, wasi: bool) -> wasmtime
     context::clock::add_to_linker::<_, Own>(l, |s| s)?;
     context::random::add_to_linker::<_, Own>(l, |s| s)?;
     config(l)?;
-    let Interfaces { cache, queue, database, audit_write, audit_read, metrics, log, secret_keys, secret_reveal } = granted;
+    let Interfaces { cache, queue, database, audit_write, audit_read, audit_personal, metrics, log, secret_keys, secret_reveal } = granted;
     // Types are harmless without the functions that use them, and the outbox
     // names those of its three neighbours.
     cache::cache_types::add_to_linker::<_, Own>(l, |s| s)?;
@@ -48,11 +49,18 @@ pub(crate) fn link(engine: &Engine, granted: Interfaces, wasi: bool) -> wasmtime
     if audit_read {
         audit::reader::add_to_linker::<_, Own>(l, |s| s)?;
     }
+    if audit_personal {
+        audit::personal_writer::add_to_linker::<_, Own>(l, |s| s)?;
+    }
+    if audit_personal && database {
+        outbox::personal_outbox::add_to_linker::<_, Own>(l, |s| s)?;
+    }
     if metrics {
         metrics::instruments::add_to_linker::<_, Own>(l, |s| s)?;
     }
     if log {
         log::log::add_to_linker::<_, Own>(l, |s| s)?;
+        wasi_logging::add_to_linker(l)?;
     }
     if secret_keys {
         secrets::keys::add_to_linker::<_, Own>(l, |s| s)?;

@@ -24,6 +24,16 @@ fn escaped(c: char) -> impl Iterator<Item = char> {
     plain.into_iter().chain(escape.into_iter().flatten())
 }
 
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    }
+}
+
 impl log::Host for CallState {
     fn enabled(&mut self, level: Level) -> wasmtime::Result<bool> {
         Ok(match level {
@@ -43,6 +53,9 @@ impl log::Host for CallState {
             return Ok(());
         }
         let text = line(&message, &fields);
+        if let Some(faults) = &self.version.faults {
+            faults.logged(name(level), &text);
+        }
         let (plugin, version, invocation) = (&self.version.info.plugin, &self.version.info.version, &self.invocation_id);
         match level {
             Level::Trace => tracing::trace!(target: "plinth::plugin", %plugin, version, invocation, "{text}"),
@@ -55,6 +68,7 @@ impl log::Host for CallState {
                 tracing::error!(target: "plinth::plugin", %plugin, version, invocation, "{text}");
             }
         }
+        self.trail.logged(name(level), text);
         Ok(())
     }
 }

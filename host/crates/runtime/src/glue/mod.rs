@@ -9,9 +9,11 @@ mod link;
 mod log;
 mod metrics;
 mod outbox;
+mod personal;
 mod queue;
 mod secrets;
 pub(crate) mod wasi;
+mod wasi_logging;
 
 pub(crate) use link::link;
 pub use queue::DEPTH_HEADER;

@@ -32,8 +32,10 @@ impl outbox::Host for CallState {
 
     async fn audit(&mut self, tx: Resource<OpenTransaction>, entry: Entry) -> Answer<String> {
         let record = self.audit_record(entry);
+        let persons = self.capabilities.persons.clone();
         let work = async |tx: &mut OpenTransaction| {
-            let record = record?;
+            // What lies in the outbox lies in the database: it says no more than the log.
+            let record = persons.seal(record?).await?;
             let id = record.id.clone();
             tx.0.outbox_audit(record).await.map(|()| id)
         };

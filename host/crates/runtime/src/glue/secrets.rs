@@ -62,6 +62,7 @@ impl CallState {
             plugin_id: info.plugin.to_string(),
             plugin_version: info.version.clone(),
             plugin_digest: info.digest.clone(),
+            spooled_at_ms: None,
             generation: self.cause.generation,
             invocation_id: self.invocation_id.clone(),
             entry: AuditEntry {
@@ -71,6 +72,8 @@ impl CallState {
                 summary: format!("{} {} read the secret {name}", info.plugin, info.version),
                 changes: Vec::new(),
                 attributes: Vec::new(),
+                personal: None,
+                sealed: Vec::new(),
             },
         }
     }

@@ -1,7 +1,13 @@
 //! WASI 0.2 for guests whose language runtime imports it: linked, and everything denied.
 
+use crate::choke::Faults;
 use http::Response;
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use wasmtime_wasi::HostWallClock;
 use wasmtime_wasi_http::{Error, WasiHttpHooks};
 
 /// Plugins reach the outside through capabilities, not through HTTP of their own.
@@ -18,5 +24,18 @@ impl WasiHttpHooks for NoOutgoingHttp {
         _sent: Sent,
     ) -> Box<dyn Future<Output = Result<(Response<wasmtime_wasi_http::WasiBody>, Sent), Error>> + Send> {
         Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+    }
+}
+
+/// `wasi:clocks/wall-clock` in tests.
+pub(crate) struct ToldTime(pub(crate) Arc<dyn Faults>);
+
+impl HostWallClock for ToldTime {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0.now_ms().map_or_else(|| SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(), Duration::from_millis)
     }
 }

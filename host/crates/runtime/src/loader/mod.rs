@@ -7,11 +7,13 @@
 mod code_cache;
 mod compile;
 mod config_check;
+mod examine;
 mod preflight;
 mod probe;
 mod structure;
 
 pub use compile::{CompilerConfig, compile_worker};
+pub use examine::{Examined, Place, Problem};
 
 use crate::{
     LoadError, Package,
@@ -143,9 +145,9 @@ impl Loader {
         digest: String,
         component: &Component,
     ) -> Result<(Version, Vec<String>), LoadError> {
-        let found = preflight::check(&self.engine, component, &manifest);
+        let found = preflight::check(&self.engine, component, Some(&manifest));
         if !found.problems.is_empty() {
-            return Err(LoadError::Preflight(found.problems));
+            return Err(LoadError::Preflight(found.problems.into_iter().map(|problem| problem.problem).collect()));
         }
         let refused = |e: wasmtime::Error| LoadError::Preflight(vec![format!("{e:#}; rebuild the plugin against the released WIT")]);
         let linker = glue::link(&self.engine, Interfaces::of(&manifest.grants), found.wasi).map_err(refused)?;

@@ -1,5 +1,6 @@
 //! The preflight: everything in a component that this host cannot serve, reported at once and in plain words.
 
+use super::examine::{Place, Problem};
 use crate::{
     contract::{CONFIG_DRAFTS, CONTRACT, Offered, WASI, WASI_TRACK},
     grants::Interfaces,
@@ -17,12 +18,22 @@ use wasmtime::{
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Any one of these keeps the component from loading.
-    pub(super) problems: Vec<String>,
+    pub(super) problems: Vec<Problem>,
     /// Worth knowing, and no reason to refuse.
     pub(super) notices: Vec<String>,
     pub(super) imports: Vec<String>,
+    /// Of the imports those that this host does not have.
+    pub(super) absent: Vec<String>,
     /// It imports WASI, which is linked and denied.
     pub(super) wasi: bool,
+}
+
+impl Found {
+    fn refuse(&mut self, problem: impl Into<String>, help: impl Into<String>) {
+        let help = help.into();
+        let problem = Problem::new(Place::Component, problem);
+        self.problems.push(if help.is_empty() { problem } else { problem.helped(help) });
+    }
 }
 
 /// `plinth:cache/buckets@1.0.0` taken apart.
@@ -44,13 +55,20 @@ impl<'a> Name<'a> {
     }
 }
 
-pub(super) fn check(engine: &Engine, component: &Component, manifest: &Manifest) -> Found {
+/// Without a manifest, what has to do with it is not judged.
+pub(super) fn check(engine: &Engine, component: &Component, manifest: Option<&Manifest>) -> Found {
     let mut found = Found::default();
     let types = component.component_type();
     for (name, item) in types.imports(engine) {
         match item.ty {
             ComponentItem::ComponentInstance(instance) => import(&mut found, engine, name, &instance, manifest),
-            _ => found.problems.push(format!("imports `{name}` by itself; capabilities are interfaces")),
+            _ => {
+                found.absent.push(name.to_owned());
+                found.refuse(
+                    format!("imports `{name}` by itself; capabilities are interfaces"),
+                    "import the interface that has it: the world in wit/ names interfaces only",
+                );
+            }
         }
     }
     let exports: Vec<&str> = types.exports(engine).map(|(name, _)| name).collect();
@@ -58,32 +76,63 @@ pub(super) fn check(engine: &Engine, component: &Component, manifest: &Manifest)
     found
 }
 
-fn import(found: &mut Found, engine: &Engine, text: &str, instance: &ComponentInstance, manifest: &Manifest) {
+fn import(found: &mut Found, engine: &Engine, text: &str, instance: &ComponentInstance, manifest: Option<&Manifest>) {
     let Some(name) = Name::parse(text) else {
-        found.problems.push(format!("imports `{text}`, a name this host cannot read; rebuild with the tools this host names"));
+        found
+            .refuse(format!("imports `{text}`, a name this host cannot read"), "rebuild with the tools that the README of this host names");
         return;
     };
     found.imports.push(text.to_owned());
     if WASI.contains(&name.package) {
         found.wasi = true;
         if name.version.as_ref().is_none_or(|v| (v.major, v.minor) != WASI_TRACK) {
-            found.problems.push(format!("needs {text}; this host offers WASI 0.2"));
+            found.absent.push(text.to_owned());
+            found.refuse(
+                format!("needs {text}; this host offers WASI 0.2"),
+                "build for the target wasm32-wasip2, or with tools of that generation",
+            );
         }
         return;
     }
     let offered: Vec<&Offered> = CONTRACT.iter().filter(|o| !o.hook && o.package == name.package).collect();
-    let Some(first) = offered.first() else {
-        found.problems.push(format!("unknown capability {}", name.package));
-        return;
+    let problem = match offered.first() {
+        None => Some((format!("unknown capability {}", name.package), format!("this host offers {}, and WASI 0.2", packages().join(", ")))),
+        Some(first) => refused(&name, first, &offered, engine, instance),
     };
-    if let Some(problem) = wrong_version(&name, first.version) {
-        found.problems.push(problem);
+    if let Some((problem, help)) = problem {
+        found.absent.push(text.to_owned());
+        found.refuse(problem, help);
         return;
     }
-    let newer = is_newer(&name, first.version);
+    let ours = offered.first().map_or("", |first| first.version);
+    if is_newer(&name, ours) {
+        found.notices.push(format!("built against {text}; this host has {ours}, and nothing it uses is missing"));
+    }
+    if manifest.is_some_and(|manifest| !granted(&Interfaces::of(&manifest.grants), &name)) {
+        let problem = format!("asks for {}/{}, not granted: the manifest requests no grant for it", name.package, name.interface);
+        found.refuse(problem, format!("if the plugin needs it, ask for it in plugin.toml:\n{}", request(&name)));
+    }
+}
+
+/// Why the host has no such interface, or not all of it; and what to do.
+fn refused(
+    name: &Name<'_>,
+    first: &Offered,
+    offered: &[&Offered],
+    engine: &Engine,
+    instance: &ComponentInstance,
+) -> Option<(String, String)> {
+    let rebuild = || match is_newer(name, first.version) {
+        // The problem says it.
+        true => String::new(),
+        false => format!("rebuild the plugin against the WIT of {}@{}", name.package, first.version),
+    };
+    if let Some(problem) = wrong_version(name, first.version) {
+        return Some((problem, rebuild()));
+    }
+    let newer = is_newer(name, first.version);
     let Some(interface) = offered.iter().find(|o| o.interface == name.interface) else {
-        found.problems.push(missing(&name, first.version, newer, &[name.interface.to_owned()]));
-        return;
+        return Some((missing(name, first.version, newer, &[name.interface.to_owned()]), rebuild()));
     };
     let gone: Vec<String> = instance
         .exports(engine)
@@ -92,13 +141,32 @@ fn import(found: &mut Found, engine: &Engine, text: &str, instance: &ComponentIn
         .filter(|function| !interface.functions.contains(function))
         .map(|function| function.trim_start_matches("[method]").trim_start_matches("[static]").to_owned())
         .collect();
-    if !gone.is_empty() {
-        found.problems.push(missing(&name, first.version, newer, &gone));
-    } else if newer {
-        found.notices.push(format!("built against {text}; this host has {}, and nothing it uses is missing", first.version));
-    }
-    if !granted(&Interfaces::of(&manifest.grants), &name) {
-        found.problems.push(format!("asks for {}/{}, not granted: the manifest requests no grant for it", name.package, name.interface));
+    (!gone.is_empty()).then(|| (missing(name, first.version, newer, &gone), rebuild()))
+}
+
+/// Packages of interfaces that plugins may import.
+fn packages() -> Vec<&'static str> {
+    let mut packages: Vec<&str> =
+        CONTRACT.iter().filter(|offered| !offered.hook && offered.package != "plinth:hooks").map(|offered| offered.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+/// How a manifest asks for an interface.
+fn request(name: &Name<'_>) -> &'static str {
+    match (name.package, name.interface) {
+        ("plinth:cache", _) => "[grants.cache.NAME]",
+        ("plinth:queue", _) => "[grants.queue.NAME]\ntopic = \"TOPIC\"",
+        ("plinth:outbox", "personal-outbox") => "[grants.database.NAME]\n\n[grants.audit]\nwrite = [\"ACTION.*\"]\npersonal = true",
+        ("plinth:database" | "plinth:outbox", _) => "[grants.database.NAME]",
+        ("plinth:audit", "reader") => "[grants.audit]\nread = true",
+        ("plinth:audit", "personal-writer") => "[grants.audit]\nwrite = [\"ACTION.*\"]\npersonal = true",
+        ("plinth:audit", _) => "[grants.audit]\nwrite = [\"ACTION.*\"]",
+        ("plinth:metrics", _) => "[grants.metrics]\nenabled = true",
+        ("plinth:secrets", "reveal") => "[grants.secrets]\nreveal = [\"NAME\"]",
+        ("plinth:secrets", _) => "[grants.secrets]\nkeys = [\"NAME\"]",
+        _ => "[grants.log]\nenabled = true",
     }
 }
 
@@ -106,12 +174,17 @@ fn import(found: &mut Found, engine: &Engine, text: &str, instance: &ComponentIn
 fn wrong_version(name: &Name<'_>, ours: &str) -> Option<String> {
     let ours_read = semver::Version::parse(ours).ok()?;
     let Some(wanted) = &name.version else {
+        // Which components name it like that.
+        if name.package == "wasi:logging" {
+            return None;
+        }
         return Some(format!("needs {} without a version; this host offers {ours}", name.package));
     };
     if !wanted.pre.is_empty() || !ours_read.pre.is_empty() {
         let text = wanted.to_string();
         let known = text == ours || (name.package == "wasi:config" && CONFIG_DRAFTS.contains(&text.as_str()));
-        return (!known).then(|| format!("built against draft {}@{wanted}; this host knows {ours}", name.package));
+        let drafts = if name.package == "wasi:config" { format!(", {}", CONFIG_DRAFTS.join(", ")) } else { String::new() };
+        return (!known).then(|| format!("built against draft {}@{wanted}; this host knows {ours}{drafts}", name.package));
     }
     (wanted.major != ours_read.major).then(|| format!("needs {}@{}, this host offers {ours}", name.package, wanted.major))
 }
@@ -138,11 +211,13 @@ fn granted(grants: &Interfaces, name: &Name<'_>) -> bool {
         || match (name.package, name.interface) {
             ("plinth:cache", _) => grants.cache,
             ("plinth:queue", _) => grants.queue,
+            ("plinth:outbox", "personal-outbox") => grants.database && grants.audit_personal,
             ("plinth:database" | "plinth:outbox", _) => grants.database,
             ("plinth:audit", "writer") => grants.audit_write,
             ("plinth:audit", "reader") => grants.audit_read,
+            ("plinth:audit", "personal-writer") => grants.audit_personal,
             ("plinth:metrics", _) => grants.metrics,
-            ("plinth:log", _) => grants.log,
+            ("plinth:log" | "wasi:logging", _) => grants.log,
             ("plinth:secrets", "keys") => grants.secret_keys,
             ("plinth:secrets", "reveal") => grants.secret_reveal,
             ("plinth:context" | "wasi:config", _) => true,
@@ -151,8 +226,9 @@ fn granted(grants: &Interfaces, name: &Name<'_>) -> bool {
 }
 
 /// Hooks exported and hooks bound must meet.
-fn hooks(found: &mut Found, exports: &[&str], manifest: &Manifest) {
+fn hooks(found: &mut Found, exports: &[&str], manifest: Option<&Manifest>) {
     let mut exported = Vec::new();
+    let mut refused = Vec::new();
     for text in exports {
         let Some(name) = Name::parse(text) else { continue };
         if name.package == "wasi:http" && name.interface == "incoming-handler" {
@@ -166,24 +242,32 @@ fn hooks(found: &mut Found, exports: &[&str], manifest: &Manifest) {
         let hook = Hook::ALL.into_iter().find(|h| h.name() == name.interface);
         match (offered, hook) {
             (Some(offered), Some(hook)) => match wrong_version(&name, offered.version) {
-                Some(_) => found.problems.push(format!("exports {text}, this host calls {}", offered.version)),
+                Some(_) => {
+                    refused.push(hook);
+                    let help = format!("rebuild the plugin against the WIT of plinth:hooks@{}", offered.version);
+                    found.refuse(format!("exports {text}, this host calls {}", offered.version), help);
+                }
                 None => exported.push(hook),
             },
             _ if name.interface == "hook-types" => {}
             _ => found.notices.push(format!("exports {text}, which this host does not call")),
         }
     }
-    if exported.is_empty() {
+    if exported.is_empty() && refused.is_empty() {
         let known: Vec<_> = Hook::ALL.iter().map(|h| h.name()).collect();
-        found.problems.push(format!(
-            "exports no hook to call; this host knows {}; the component exports [{}]",
-            known.join(", "),
-            exports.join(", ")
-        ));
+        found.refuse(
+            format!("exports no hook to call; this host knows {}; the component exports [{}]", known.join(", "), exports.join(", ")),
+            "export at least one: in Rust `plugin!(Plugin: event_listener)`, elsewhere by the world in wit/",
+        );
     }
+    let Some(manifest) = manifest else { return };
     for hook in manifest.bound_hooks() {
-        if !exported.contains(&hook) {
-            found.problems.push(format!("the manifest binds hooks.{}, the component does not export it", hook.name()));
+        if !exported.contains(&hook) && !refused.contains(&hook) {
+            let name = hook.name();
+            found.refuse(
+                format!("the manifest binds hooks.{name}, the component does not export it"),
+                format!("export {name} from the component, or take [hooks.{name}] out of plugin.toml"),
+            );
         }
     }
     for hook in exported {
