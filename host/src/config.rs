@@ -3,7 +3,7 @@
 use plinth_api::{ApiConfig, ConfigError as ApiConfigError};
 mod audit_log;
 
-pub(crate) use audit_log::AuditLogConfig;
+pub(crate) use audit_log::{AuditLogConfig, PersonsSettings};
 
 use plinth_backend::{
     Durability,

@@ -10,6 +10,7 @@ mod offline;
 mod scheduler;
 mod start;
 mod telemetry;
+mod trial;
 mod wiring;
 
 pub use config::{ConfigError, HostConfig};

@@ -124,10 +124,18 @@ pub async fn start(config: HostConfig, overrides: Overrides) -> Result<RunningHo
     }
     let (tree, stopping) = (backends.tree(), stop.clone());
     tasks.spawn(async move { tree.run(stopping).await });
-    tasks.spawn(audit_watch::run(backends.capabilities.clone(), stop.clone()));
+    tasks.spawn(audit_watch::run(backends.capabilities.clone(), backends.spool(), stop.clone()));
+    if let Some(spool) = backends.spool() {
+        let stopping = stop.clone();
+        tasks.spawn(async move { spool.run(stopping).await });
+    }
     if let Some(archiver) = backends.archiver() {
         let stopping = stop.clone();
         tasks.spawn(async move { archiver.run(stopping).await });
+    }
+    if let Some(keeper) = backends.keeper() {
+        let stopping = stop.clone();
+        tasks.spawn(async move { keeper.run(stopping).await });
     }
     let ready = readiness.clone();
     let restoring = Some(tasks.spawn(async move {

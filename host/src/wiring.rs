@@ -1,12 +1,17 @@
 //! The object graph: the one file that names backends, policies and the runtime together.
 
 use crate::{
-    config::{AuditConfig, CacheConfig, DatabaseConfig, FleetSettings, HostConfig, QueueConfig, SqliteConfig, StateConfig},
+    config::{
+        AuditConfig, CacheConfig, DatabaseConfig, FleetSettings, HostConfig, PersonsSettings, QueueConfig, SqliteConfig, StateConfig,
+    },
     host_key,
     start::StartError,
 };
 use plinth_backend::{
-    audit::{ArchiveFolder, ArchivedAudit, Archiver, AuditTree, AuditTreeConfig, PostgresAudit, SqliteAudit},
+    audit::{
+        ArchiveFolder, ArchivedAudit, Archiver, AuditTree, AuditTreeConfig, PersonKeeper, PostgresAudit, PseudonymousAudit, SpooledAudit,
+        SqliteAudit,
+    },
     cache::{MemoryCache, RedisCache},
     database::{PostgresDatabases, SqliteDatabases, SqliteDatabasesConfig},
     fleet::PostgresFleet,
@@ -18,7 +23,15 @@ use plinth_backend::{
     state::{PostgresState, SqliteState},
 };
 use plinth_capability::{
-    Capabilities, audit::AuditLog, cache::Cache, database::Databases, fleet::Fleet, inbox::Inbox, queue::Queue, state::HostState,
+    Capabilities,
+    audit::AuditLog,
+    cache::Cache,
+    database::Databases,
+    fleet::Fleet,
+    inbox::Inbox,
+    persons::{NoPersons, Persons},
+    queue::Queue,
+    state::HostState,
 };
 use plinth_resilience::Guarded;
 use plinth_runtime::{CompilerConfig, Faults, FleetConfig, GrantPolicy, Membership, RuntimeConfig};
@@ -32,6 +45,7 @@ enum Open {
     Amqp(Arc<AmqpQueue>),
     SqliteInbox(Arc<SqliteInbox>),
     SqliteAudit(Arc<SqliteAudit>),
+    PostgresAudit(Arc<PostgresAudit>),
     SqliteState(Arc<SqliteState>),
     Postgres(Postgres),
 }
@@ -44,7 +58,16 @@ pub(crate) struct Backends {
     inbox: Option<Arc<dyn Inbox>>,
     tree: Arc<AuditTree>,
     archiver: Option<Arc<Archiver>>,
+    keeper: Option<Arc<PersonKeeper>>,
+    spool: Option<Arc<SpooledAudit>>,
     open: Vec<Open>,
+}
+
+/// The audit log in its parts.
+struct Log {
+    audit: Arc<dyn AuditLog>,
+    tree: Arc<AuditTree>,
+    keeper: Option<Arc<PersonKeeper>>,
 }
 
 /// Opens backend after backend; what is open already is remembered for closing.
@@ -57,30 +80,54 @@ struct Opening<'a> {
 
 impl Backends {
     pub(crate) async fn open(config: &HostConfig) -> Result<Self, StartError> {
+        Self::open_with(config, |queue| queue).await
+    }
+
+    /// With something put around the queue, which outboxes publish through as well.
+    pub(crate) async fn open_with(config: &HostConfig, around: impl FnOnce(Arc<dyn Queue>) -> Arc<dyn Queue>) -> Result<Self, StartError> {
         let mut opening = Opening::start(config).await?;
         let (state, fleet) = opening.state().await?;
-        let (audit, tree) = opening.audit().await?;
+        let Log { audit, tree, keeper } = opening.audit().await?;
+        let persons: Arc<dyn Persons> = match &keeper {
+            Some(keeper) => keeper.clone(),
+            None => Arc::new(NoPersons),
+        };
         let archiver = config.audit_log.archive.is_some().then(|| Arc::new(Archiver::new(tree.clone(), config.audit_log.retention)));
         let (queue, inbox) = opening.queue().await?;
+        let queue = around(queue);
         let cache = opening.cache().await?;
         let databases = opening.databases(queue.clone(), audit.clone()).await?;
         let secrets = KeyringSecrets::open(&config.data.join("keys"), revealable(&config.secrets.reveal)?).await?;
         let policies = &config.policies;
+        let audit: Arc<dyn AuditLog> = Arc::new(Guarded::new(audit, policies.audit));
+        let spool = config.audit_log.spool.as_ref().map(|spool| {
+            let folder = spool.folder.clone().unwrap_or_else(|| config.data.join("audit-spool"));
+            SpooledAudit::open(audit.clone(), &folder, spool.max_bytes).map(Arc::new)
+        });
+        let spool = spool.transpose()?;
+        let audit: Arc<dyn AuditLog> = match &spool {
+            Some(spool) => spool.clone(),
+            None => audit,
+        };
         let capabilities = Capabilities {
             cache: Arc::new(Guarded::new(cache, policies.cache)),
             queue: Arc::new(Guarded::new(queue, policies.queue)),
             databases: Arc::new(Guarded::new(databases, policies.database)),
-            audit: Arc::new(Guarded::new(audit, policies.audit)),
+            audit: Arc::new(PseudonymousAudit::new(audit, persons.clone())),
+            persons,
             transparency: tree.clone(),
             metrics: Arc::new(PrometheusMetrics::new()),
             secrets: Arc::new(secrets),
         };
-        Ok(Self { capabilities, state, fleet, inbox, tree, archiver, open: opening.open })
+        Ok(Self { capabilities, state, fleet, inbox, tree, archiver, keeper, spool, open: opening.open })
     }
 
     /// Outboxes first, since they write to queue and audit log; the server that
     /// several of them are in last.
     pub(crate) async fn close(&self, deadline: Duration) {
+        if let Some(spool) = &self.spool {
+            spool.close().await;
+        }
         for open in self.open.iter().rev() {
             match open {
                 Open::SqliteDatabases(databases) => databases.close(deadline).await,
@@ -89,10 +136,22 @@ impl Backends {
                 Open::Amqp(queue) => queue.close().await,
                 Open::SqliteInbox(inbox) => inbox.close().await,
                 Open::SqliteAudit(audit) => audit.close().await,
+                Open::PostgresAudit(audit) => audit.close().await,
                 Open::SqliteState(state) => state.close().await,
                 Open::Postgres(postgres) => postgres.close().await,
             }
         }
+    }
+
+    /// What outboxes of embedded databases have not delivered yet.
+    pub(crate) async fn undelivered(&self) -> plinth_capability::Result<u64> {
+        let mut sum = 0;
+        for open in &self.open {
+            if let Open::SqliteDatabases(databases) = open {
+                sum += databases.pending().await?;
+            }
+        }
+        Ok(sum)
     }
 
     pub(crate) fn state(&self) -> Arc<dyn HostState> {
@@ -117,6 +176,16 @@ impl Backends {
     /// What moves old records of the audit log to their archive, where there is one.
     pub(crate) fn archiver(&self) -> Option<Arc<Archiver>> {
         self.archiver.clone()
+    }
+
+    /// What renews the keys of persons in the audit log, where there are any.
+    pub(crate) fn keeper(&self) -> Option<Arc<PersonKeeper>> {
+        self.keeper.clone()
+    }
+
+    /// Where records wait that may come to the audit log later, if there is such a place.
+    pub(crate) fn spool(&self) -> Option<Arc<SpooledAudit>> {
+        self.spool.clone()
     }
 
     /// What remembers which messages came, where the queue's own backend cannot.
@@ -154,7 +223,7 @@ impl<'a> Opening<'a> {
         }
     }
 
-    async fn audit(&mut self) -> Result<(Arc<dyn AuditLog>, Arc<AuditTree>), StartError> {
+    async fn audit(&mut self) -> Result<Log, StartError> {
         let (data, named) = (&self.config.data, &self.config.audit_log);
         let tree = AuditTreeConfig {
             origin: named.origin.clone(),
@@ -162,17 +231,29 @@ impl<'a> Opening<'a> {
             checkpoints: named.checkpoints.clone().unwrap_or_else(|| data.join("audit-checkpoints")),
             archive: named.archive.as_ref().map(ArchiveFolder::open).transpose()?,
         };
+        let persons = named.persons.as_ref().map(PersonsSettings::config);
         match &self.config.audit {
             AuditConfig::Sqlite(config) => {
                 let audit = Arc::new(SqliteAudit::open(&data.join("audit.db"), config.durability).await?);
                 self.open.push(Open::SqliteAudit(audit.clone()));
                 let tree = Arc::new(AuditTree::over_sqlite(audit.clone(), tree).await?);
-                Ok((Arc::new(ArchivedAudit::new(audit, &tree)), tree))
+                let log: Arc<dyn AuditLog> = Arc::new(ArchivedAudit::new(audit.clone(), &tree));
+                let keeper = match persons {
+                    Some(persons) => Some(Arc::new(PersonKeeper::over_sqlite(audit, log.clone(), persons).await?)),
+                    None => None,
+                };
+                Ok(Log { audit: log, tree, keeper })
             }
             AuditConfig::Postgres => {
                 let audit = Arc::new(PostgresAudit::open(self.postgres()?).await?);
+                self.open.push(Open::PostgresAudit(audit.clone()));
                 let tree = Arc::new(AuditTree::over_postgres(audit.clone(), tree).await?);
-                Ok((Arc::new(ArchivedAudit::new(audit, &tree)), tree))
+                let log: Arc<dyn AuditLog> = Arc::new(ArchivedAudit::new(audit.clone(), &tree));
+                let keeper = match persons {
+                    Some(persons) => Some(Arc::new(PersonKeeper::over_postgres(audit, log.clone(), persons).await?)),
+                    None => None,
+                };
+                Ok(Log { audit: log, tree, keeper })
             }
         }
     }

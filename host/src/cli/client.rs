@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use plinth_api::Problem;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, multipart};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
+
+pub(super) use super::answers::*;
 
 /// Loading a large component compiles it; everything else is quick.
 const TIMEOUT: Duration = Duration::from_secs(150);
@@ -28,163 +30,6 @@ pub(super) enum ClientError {
 }
 
 pub(super) type Result<T> = std::result::Result<T, ClientError>;
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Change {
-    pub plugin: String,
-    pub version: String,
-    pub digest: String,
-    pub generation: u64,
-    pub replaced: Option<String>,
-    pub notices: Vec<String>,
-    pub elapsed_us: u64,
-    pub compile_cached: bool,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Removed {
-    pub plugin: String,
-    pub generation: u64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct SlotList {
-    pub plugins: Vec<Slot>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Slot {
-    pub plugin: String,
-    pub description: String,
-    pub state: String,
-    pub reason: Option<String>,
-    pub generation: u64,
-    pub version: String,
-    pub hooks: Vec<String>,
-    pub versions: Vec<Version>,
-    pub imports: Vec<String>,
-    /// Shown as they are.
-    pub limits: Value,
-    pub grants: Value,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Version {
-    pub version: String,
-    pub digest: String,
-    pub live_calls: u64,
-    pub active: bool,
-    pub quarantined: bool,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct AuditPage {
-    pub records: Vec<AuditRecord>,
-    pub next: Option<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct AuditRecord {
-    pub sequence: u64,
-    pub recorded_at_ms: u64,
-    pub actor: String,
-    pub action: String,
-    pub subject: Subject,
-    pub outcome: Outcome,
-    pub summary: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct AuditTrees {
-    pub trees: Vec<AuditTree>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct AuditTree {
-    pub epoch: u64,
-    pub origin: String,
-    pub verifier_key: String,
-    pub first_sequence: u64,
-    pub signed_size: u64,
-    pub sealed_size: Option<u64>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Subject {
-    pub kind: String,
-    pub id: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Outcome {
-    /// `success`, `denied` or `failed`.
-    pub result: String,
-    pub reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Fleet {
-    pub(super) shared: bool,
-    pub(super) hosts: Vec<FleetHost>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct FleetHost {
-    pub(super) name: String,
-    pub(super) id: String,
-    pub(super) this: bool,
-    pub(super) live: bool,
-    pub(super) ready: bool,
-    pub(super) generation: u64,
-    pub(super) note: Option<String>,
-    pub(super) age_ms: u64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct QueueList {
-    pub queues: Vec<Queue>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Queue {
-    pub queue: String,
-    pub depth: Depth,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Depth {
-    pub ready: u64,
-    pub delayed: u64,
-    pub in_flight: u64,
-    pub dead: u64,
-}
-
-/// The letters as they came, for programs.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct LetterPage {
-    pub dead_letters: Vec<Value>,
-    pub next: Option<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct DeadLetter {
-    pub message_id: String,
-    pub destination: String,
-    pub attempts: u32,
-    pub reason: String,
-    pub last_error: String,
-    pub died_at_ms: u64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Replayed {
-    pub replayed: u64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Purged {
-    pub purged: u64,
-}
 
 /// What to install.
 #[derive(Debug, Clone)]
@@ -266,6 +111,17 @@ impl Client {
         self.answer(self.request(Method::GET, &["v1", "fleet"])).await
     }
 
+    /// The newest first.
+    pub(super) async fn invocations(&self, plugin: Option<&str>, limit: u32) -> Result<Value> {
+        let mut query = vec![("limit", limit.to_string())];
+        query.extend(plugin.map(|plugin| ("plugin", plugin.to_owned())));
+        self.answer(self.request(Method::GET, &["v1", "invocations"]).query(&query)).await
+    }
+
+    pub(super) async fn invocation(&self, id: &str) -> Result<Value> {
+        self.answer(self.request(Method::GET, &["v1", "invocations", id])).await
+    }
+
     pub(super) async fn queues(&self) -> Result<Value> {
         self.answer(self.request(Method::GET, &["v1", "queues"])).await
     }
@@ -303,7 +159,7 @@ impl Client {
     }
 
     /// Each part of the path is encoded, so that no name can lead to another route.
-    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -315,7 +171,7 @@ impl Client {
         }
     }
 
-    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+    pub(super) async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
         let response = request.send().await.map_err(|e| self.lost(e))?;
         let status = response.status();
         let body = response.bytes().await.map_err(|e| self.lost(e))?;

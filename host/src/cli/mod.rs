@@ -2,10 +2,13 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
 
+mod answers;
 mod audit;
 mod client;
 mod fleet;
+mod invocation;
 mod plugin;
+mod postgres;
 mod queue;
 mod serve;
 mod witness;
@@ -98,6 +101,12 @@ enum Command {
     /// Look at the hosts that share one state.
     #[command(subcommand)]
     Fleet(fleet::FleetCommand),
+    /// Look at calls that failed, and why.
+    #[command(subcommand)]
+    Invocation(invocation::InvocationCommand),
+    /// Prepare a PostgreSQL database for hosts that may not change its schema.
+    #[command(subcommand)]
+    Postgres(postgres::PostgresCommand),
     /// Check a configuration or print the reference.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -196,6 +205,8 @@ fn dispatch(command: Command, env: impl Fn(&str) -> Option<String>) -> Done {
         Command::Audit(command) => command.run(),
         Command::Witness(command) => command.run(),
         Command::Fleet(command) => command.run(),
+        Command::Invocation(command) => command.run(),
+        Command::Postgres(command) => command.run(),
         Command::Config(ConfigCommand::Check { file }) => check_config(&file, env),
         Command::Config(ConfigCommand::Reference) => {
             print!("{REFERENCE}");

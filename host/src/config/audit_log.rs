@@ -1,7 +1,7 @@
 //! What makes the audit log verifiable and lasting, wherever it is kept.
 
 use super::ConfigError;
-use plinth_backend::audit::{ArchiveLocation, Retention};
+use plinth_backend::audit::{ArchiveLocation, PersonsConfig, Retention};
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -17,15 +17,77 @@ pub struct AuditLogConfig {
     /// Where segments of the log go.
     pub archive: Option<ArchiveLocation>,
     pub retention: Retention,
+    /// Where records that may come later wait while the log is away.
+    pub spool: Option<SpoolSettings>,
+    /// Where the keys of persons are; without it nothing personal can be written.
+    pub persons: Option<PersonsSettings>,
+}
+
+/// How what records say of persons is kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PersonsSettings {
+    /// Of keys, outside the database and its backups; hosts over one log share it.
+    pub folder: PathBuf,
+    #[serde(default = "thirty")]
+    pub rotate_days: u32,
+    /// How long backups of the database are kept.
+    #[serde(default = "thirty")]
+    pub backup_days: u32,
+    /// Whether `user:ID` is stored under a pseudonym.
+    #[serde(default = "yes")]
+    pub pseudonymous_actors: bool,
+}
+
+fn thirty() -> u32 {
+    30
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl PersonsSettings {
+    /// As the backend takes it.
+    pub(crate) fn config(&self) -> PersonsConfig {
+        let Self { folder, rotate_days, backup_days, pseudonymous_actors } = self.clone();
+        PersonsConfig { rotate_days, backup_days, pseudonymous_actors, ..PersonsConfig::new(folder) }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct SpoolSettings {
+    /// Of this host alone; `audit-spool` in the data folder if absent.
+    pub folder: Option<PathBuf>,
+    pub max_bytes: u64,
+}
+
+impl Default for SpoolSettings {
+    fn default() -> Self {
+        Self { folder: None, max_bytes: 256 << 20 }
+    }
 }
 
 impl AuditLogConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(persons) = &self.persons {
+            for (name, days) in
+                [("audit-log.persons.rotate-days", persons.rotate_days), ("audit-log.persons.backup-days", persons.backup_days)]
+            {
+                if days == 0 {
+                    return Err(ConfigError::Zero(name));
+                }
+            }
+        }
         let Retention { online_days, archived_days } = self.retention;
         for (name, days) in [("audit-log.retention.online-days", online_days), ("audit-log.retention.archived-days", archived_days)] {
             if days == Some(0) {
                 return Err(ConfigError::Zero(name));
             }
+        }
+        if self.spool.as_ref().is_some_and(|spool| spool.max_bytes == 0) {
+            return Err(ConfigError::Zero("audit-log.spool.max-bytes"));
         }
         if self.archive.is_none() && self.retention != Retention::default() {
             return Err(ConfigError::Retention("needs `audit-log.archive`: nothing goes that is not archived"));
@@ -45,6 +107,20 @@ impl AuditLogConfig {
 #[cfg(test)]
 mod tests {
     use crate::config::HostConfig;
+
+    #[test]
+    fn keys_of_persons_have_a_folder_and_live_for_some_days() {
+        let config = |more: &str| HostConfig::parse(&format!("[audit-log.persons]\n{more}"));
+        assert!(config("").is_err(), "no default: the folder must not be where backups of the data go");
+        let good = config("folder = '/srv/keys'").unwrap();
+        good.check().unwrap();
+        let kept = good.audit_log.persons.unwrap().config();
+        assert_eq!((kept.rotate_days, kept.backup_days, kept.pseudonymous_actors), (30, 30, true));
+        for zero in ["rotate-days", "backup-days"] {
+            let refused = config(&format!("folder = '/srv/keys'\n{zero} = 0")).unwrap().check().unwrap_err().to_string();
+            assert!(refused.contains(zero), "{refused}");
+        }
+    }
 
     #[test]
     fn retention_that_would_lose_records_unseen_is_refused() {

@@ -4,7 +4,7 @@
 pub use crate::bindings::plinth::audit::audit_types::{
     Change, Entry, EntryPage, Error, Failure, Filter, Outcome, Receipt, StoredEntry, Subject,
 };
-use crate::bindings::plinth::audit::{reader, writer};
+use crate::bindings::plinth::audit::{personal_writer, reader, writer};
 
 /// The result of an audit call.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -75,6 +75,12 @@ pub fn write(entry: &Entry) -> Result<Receipt> {
 /// Appends all records or none.
 pub fn write_many(entries: &[Entry]) -> Result<Vec<Receipt>> {
     writer::write_many(entries)
+}
+
+/// Appends a record that says something of one person, in fields that can be closed for good. `person` is her id, which is
+/// not stored; the entry itself must not name her.
+pub fn write_personal(entry: &Entry, person: &str, fields: &[(String, String)]) -> Result<Receipt> {
+    personal_writer::write_personal(entry, person, fields)
 }
 
 /// A page of matching records, oldest first.

@@ -3,7 +3,7 @@
 
 use crate::{
     audit::Entry,
-    bindings::plinth::outbox::outbox,
+    bindings::plinth::outbox::{outbox, personal_outbox},
     database::{Result, Transaction},
     queue::{Message, PublishOptions},
 };
@@ -16,4 +16,9 @@ pub fn publish(transaction: &Transaction, destination: &str, message: &Message, 
 /// Appends to the audit log with the commit; answers the id of the entry.
 pub fn audit(transaction: &Transaction, entry: &Entry) -> Result<String> {
     outbox::audit(transaction.raw(), entry)
+}
+
+/// As [`audit`], of one person: see [`crate::audit::write_personal`].
+pub fn audit_personal(transaction: &Transaction, entry: &Entry, person: &str, fields: &[(String, String)]) -> Result<String> {
+    personal_outbox::audit_personal(transaction.raw(), entry, person, fields)
 }

@@ -3,6 +3,7 @@
 mod archive;
 mod check_proof;
 mod export;
+mod personal;
 mod query;
 mod trust;
 mod url;
@@ -21,6 +22,10 @@ pub(super) enum AuditCommand {
     Verify(verify::Verify),
     /// Verify one proof offline. Exit codes: 0 holds, 1 does not hold, 2 signatures are missing, 3 usage.
     CheckProof(check_proof::CheckProof),
+    /// Show what a record says of a person; that it was shown is recorded.
+    Open(personal::Open),
+    /// Destroy a person's key, so that what records say of her can never be opened again.
+    Erase(personal::Erase),
     /// Print a trust policy for the log of a host, to be kept where the host's operators cannot change it.
     Trust(trust::Trust),
 }
@@ -32,6 +37,8 @@ impl AuditCommand {
             Self::Export(export) => export.run(),
             Self::Verify(verify) => verify.run(),
             Self::CheckProof(check) => check.run(),
+            Self::Open(open) => open.run(),
+            Self::Erase(erase) => erase.run(),
             Self::Trust(trust) => trust.run(),
         }
     }

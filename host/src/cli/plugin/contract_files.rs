@@ -22,6 +22,7 @@ packages![
     "plinth-queue.wit",
     "plinth-secrets.wit",
     "wasi-config.wit",
+    "wasi-logging.wit",
 ];
 
 #[cfg(test)]

@@ -1,18 +1,20 @@
 //! `plinth plugin`: scaffold, build, check and inspect offline; install, list, show, roll back and remove on a running host.
 
 mod build;
+mod check;
 mod contract_files;
 mod dev;
 mod new;
+mod test;
 
 use super::{
     Complaint, Done, Remote, block_on, chain,
     client::{Change, Removed, Slot, SlotList, Upload},
 };
-use crate::{HostConfig, Overrides, offline};
+use build::Project;
 use clap::{Args, Subcommand};
 use comfy_table::Table;
-use plinth_runtime::{LoadError, Package, inspect::Inspected};
+use plinth_runtime::inspect::Inspected;
 use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
@@ -23,13 +25,10 @@ pub(super) enum PluginCommand {
     Build(build::Build),
     /// Build and swap into a running host whenever a source is saved.
     Dev(dev::Dev),
-    /// Check a component and its manifest without a host: everything `install` would refuse, all at once.
-    Check {
-        #[command(flatten)]
-        package: Files,
-        #[command(flatten)]
-        remote: Remote,
-    },
+    /// Play a plugin's cases, without a host: what is given, what happens, and what must come of it.
+    Test(test::Test),
+    /// Check a component and its manifest without a host: everything `install` would refuse, all at once, and what to do.
+    Check(check::Check),
     /// What a component says about itself, offline: imports, exports, sizes, digest, and the tools it was made with.
     Inspect {
         /// The component, e.g. greeter.wasm.
@@ -97,13 +96,6 @@ impl Files {
         let config = self.config.as_deref().map(read_text).transpose()?;
         Ok(Upload { component: read(&self.component)?, manifest: read_text(&self.manifest)?, config, approve_grants })
     }
-
-    fn package(&self) -> Result<Package, Complaint> {
-        let upload = self.upload(true)?;
-        let config = upload.config.as_deref().map(serde_json::from_str).transpose();
-        let config = config.map_err(|e| Complaint::usage(format!("the configuration is not JSON: {e}")))?;
-        Ok(Package { component: upload.component.into(), manifest: upload.manifest, config, approve_grants: true })
-    }
 }
 
 impl PluginCommand {
@@ -112,7 +104,8 @@ impl PluginCommand {
             Self::New(new) => new.run(),
             Self::Build(build) => build.run(env),
             Self::Dev(dev) => dev.run(),
-            Self::Check { package, remote } => check_package(&package.package()?, remote.json),
+            Self::Test(test) => test.run(),
+            Self::Check(check) => check.run(),
             Self::Inspect { component, remote } => inspect(&component, remote.json),
             Self::Install { package, approve, remote } => {
                 let upload = package.upload(approve)?;
@@ -136,30 +129,6 @@ impl PluginCommand {
                 remote.print(removed, |removed: Removed| format!("{} removed, generation {}", removed.plugin, removed.generation))
             }
         }
-    }
-}
-
-/// Runs the host's own loader on embedded backends in a folder that goes away.
-fn check_package(package: &Package, json: bool) -> Done {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Complaint::failed(e.to_string()))?;
-    let checked = runtime
-        .block_on(offline::check(HostConfig::default(), Overrides::default(), package.clone()))
-        .map_err(|e| Complaint::failed(chain(&e)))?;
-    let (problems, notices) = match &checked {
-        Ok(notices) => (Vec::new(), notices.clone()),
-        Err(error) => (std::iter::once(error.to_string()).chain(error.problems()).collect(), Vec::new()),
-    };
-    if json {
-        let code = checked.as_ref().err().map(LoadError::code);
-        println!("{:#}", serde_json::json!({ "ok": checked.is_ok(), "code": code, "problems": problems, "notices": notices }));
-    }
-    match checked {
-        Ok(_) if json => Ok(()),
-        Ok(_) => {
-            println!("good: it would be installed{}", listed(&notices));
-            Ok(())
-        }
-        Err(_) => Err(Complaint::failed(problems.join("\n  - "))),
     }
 }
 

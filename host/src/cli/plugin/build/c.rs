@@ -80,7 +80,7 @@ impl Compiler {
         }
         command.arg("-mexec-model=reactor");
         // Names stay in a quick one, for traps.
-        command.args(if release { ["-Os", "-s"] } else { ["-O1", "-Wl,--strip-debug"] });
+        command.args(if release { ["-Os", "-Wl,--strip-debug"] } else { ["-O1", "-Wl,--strip-debug"] });
         command
     }
 }

@@ -12,7 +12,7 @@ mod rust;
 mod tools;
 mod typings;
 
-use super::{Complaint, Done, check_package};
+use super::{Complaint, Done, check::check_package};
 use bytes::Bytes;
 use clap::Args;
 use error::BuildError;

@@ -20,6 +20,8 @@ macro_rules! sdk {
 }
 
 const MANIFEST: &str = include_str!("../../../../templates/common/plugin.toml");
+/// Language has no part in what a plugin does.
+const CASES: (&str, &str) = ("cases/orders.toml", include_str!("../../../../templates/common/cases/orders.toml"));
 const WORLD: &str = include_str!("../../../../templates/common/plugin.wit");
 
 const RUST: Files = templates!("rust":
@@ -87,7 +89,8 @@ pub(super) fn files(language: Language, name: &str) -> Vec<(String, String)> {
         Language::Rust => ("wit/platform.wit", PLATFORM),
         _ => ("wit/plugin.wit", WORLD),
     };
-    let filled = own.into_iter().chain([("plugin.toml", MANIFEST)]).map(|(path, text)| (path.to_owned(), fill(text, language, name)));
+    let filled =
+        own.into_iter().chain([("plugin.toml", MANIFEST), CASES]).map(|(path, text)| (path.to_owned(), fill(text, language, name)));
     let packages = PACKAGES.iter().map(|(file, text)| (format!("wit/deps/{file}"), (*text).to_owned()));
     let mut all: Vec<(String, String)> = filled.chain([(world.0.to_owned(), world.1.to_owned())]).chain(packages).collect();
     for (path, _) in &mut all {
