@@ -19,6 +19,7 @@ fn old(number: usize) -> AuditRecord {
         plugin_id: "p".to_owned(),
         plugin_version: "1.0.0".to_owned(),
         plugin_digest: String::new(),
+        spooled_at_ms: None,
         generation: 0,
         invocation_id: String::new(),
         entry: AuditEntry {
@@ -28,6 +29,8 @@ fn old(number: usize) -> AuditRecord {
             summary: String::new(),
             changes: Vec::new(),
             attributes: Vec::new(),
+            personal: None,
+            sealed: Vec::new(),
         },
     }
 }

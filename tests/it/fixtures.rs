@@ -39,6 +39,8 @@ const FIXTURES: &[(&str, Expect)] = &[
     ("start-loop", Refused(422, "probe-failed", &["hit a limit", "CPU"])),
     ("table-bomb", Refused(422, "probe-failed", &["hit a limit"])),
     ("two-memories", Refused(422, "probe-failed", &["hit a limit", "memory"])),
+    ("wasi-logging", Loads("")),
+    ("wasi-logging-unversioned", Loads("")),
     ("wrong-major", Refused(422, "preflight-failed", &["needs plinth:cache@2", "this host offers 1.0.0"])),
     ("wrong-world", Refused(422, "preflight-failed", &["unknown capability acme:foo"])),
 ];

@@ -10,9 +10,15 @@ mod audit_archive;
 #[cfg(test)]
 mod audit_log;
 #[cfg(test)]
+mod audit_persons;
+#[cfg(test)]
+mod audit_spool;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod bounds;
+#[cfg(test)]
+mod check;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
@@ -22,9 +28,13 @@ mod fixtures;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
+mod invocations;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod loader;
+#[cfg(test)]
+mod museum;
 #[cfg(test)]
 mod order_desk;
 #[cfg(test)]
@@ -32,8 +42,12 @@ mod permissions;
 #[cfg(test)]
 mod scaffold;
 #[cfg(test)]
+mod standards;
+#[cfg(test)]
 mod swap;
 #[cfg(test)]
 mod tasks;
+#[cfg(test)]
+mod trial;
 #[cfg(test)]
 mod witness;

@@ -5,7 +5,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Everything the greedy fixture asks for, as an operator reads it.
-const ASKED: [&str; 13] = [
+const ASKED: [&str; 14] = [
+    "audit.personal: write of persons",
     "audit.read: query the audit log",
     "audit.write: *",
     "cache.applications: Shared ReadWrite",

@@ -45,6 +45,7 @@ async fn lives(lang: &'static str) {
     let scaffold = Scaffold::new(lang, NAME);
     scaffold.judges_its_rule();
     scaffold.plinth(&["plugin", "build", "--release"]).ends(0, "good: it would be installed");
+    scaffold.plinth(&["plugin", "test"]).ends(0, "6 cases, 0 failed");
     let folder = tempfile::tempdir().unwrap();
     let host = HostProcess::start(folder.path(), &[]).await;
     let install = ["plugin", "install", &format!("build/{NAME}.wasm"), "plugin.toml", "--approve", "--url", host.base()];

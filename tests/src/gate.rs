@@ -1,8 +1,7 @@
 //! Holds plugins at a capability call until a test lets them on.
 
 use futures::future::BoxFuture;
-use plinth::runtime::{Faults, Operation};
-use plinth_capability::Error;
+use plinth::runtime::{Fault, Faults, Operation};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
 
@@ -49,7 +48,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Faults for Gate {
-    fn before(&self, operation: Operation) -> BoxFuture<'_, Option<Error>> {
+    fn before(&self, operation: Operation) -> BoxFuture<'_, Option<Fault>> {
         Box::pin(async move {
             if operation.capability == self.capability {
                 let now = self.waiting.fetch_add(1, Ordering::SeqCst) + 1;

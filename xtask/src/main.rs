@@ -7,6 +7,7 @@ mod ci;
 mod demo;
 mod languages;
 mod machine;
+mod museum;
 mod operations;
 mod plugins;
 mod promises;
@@ -44,6 +45,7 @@ enum Command {
     Promises(promises::Args),
     Languages(languages::Args),
     AuditInterop(audit_interop::Args),
+    Museum(museum::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Promises(args) => promises::run(&args),
         Command::Languages(args) => languages::run(&args),
         Command::AuditInterop(args) => audit_interop::run(&args),
+        Command::Museum(args) => museum::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -62,7 +62,7 @@ impl Profile {
     fn settings(self) -> &'static [&'static str] {
         match self {
             Self::Plugin => {
-                &["inherits='release'", "opt-level='s'", "lto=true", "codegen-units=1", "panic='abort'", "strip=true", "debug=false"]
+                &["inherits='release'", "opt-level='s'", "lto=true", "codegen-units=1", "panic='abort'", "strip='debuginfo'", "debug=false"]
             }
             Self::Quick => &["inherits='dev'", "opt-level=1", "panic='abort'", "strip='debuginfo'", "debug=false"],
         }

@@ -44,6 +44,7 @@ pub(super) fn record(call: u64, place: u64) -> AuditRecord {
         plugin_id: pick(&PLUGINS),
         plugin_version: "1.4.2".to_owned(),
         plugin_digest: format!("sha256:{:064x}", 0x9f86_d081_u64),
+        spooled_at_ms: None,
         generation: 17,
         invocation_id: format!("{call:032x}"),
         entry: AuditEntry {
@@ -53,6 +54,8 @@ pub(super) fn record(call: u64, place: u64) -> AuditRecord {
             summary: "goods returned by the customer".to_owned(),
             changes: vec![Change { field: "status".to_owned(), before: Some("paid".to_owned()), after: Some("refunded".to_owned()) }],
             attributes: vec![("amount".to_owned(), place.to_string()), ("currency".to_owned(), "EUR".to_owned())],
+            personal: None,
+            sealed: Vec::new(),
         },
     }
 }
