@@ -277,7 +277,8 @@ mod sqlite {
         assert_eq!(again.round(KEPT).await.archived, 1, "and what was not whole is written anew");
         assert_ne!(fs::read(outside.path().join("archive/0/seg-0.manifest.json")).unwrap(), written);
         assert!(again.verify(0).await.1.is_empty());
-        let third = open(&snapshot(&dir, "audit.db"), &outside, world.folder.clone()).await;
+        let noted = snapshot(&dir, "audit.db");
+        let third = open(&noted, &outside, world.folder.clone()).await;
         assert_eq!(third.round(KEPT).await, Round::default());
     }
 
