@@ -158,6 +158,8 @@ pub struct Policies {
     pub queue: Policy,
     pub database: Policy,
     pub audit: Policy,
+    /// Of requests that plugins send to servers outside.
+    pub http: Policy,
 }
 
 #[derive(Debug, Clone, Deserialize)]

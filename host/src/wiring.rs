@@ -15,6 +15,7 @@ use plinth_backend::{
     cache::{MemoryCache, RedisCache},
     database::{PostgresDatabases, SqliteDatabases, SqliteDatabasesConfig},
     fleet::PostgresFleet,
+    http::HttpClient,
     inbox::{PostgresInbox, SqliteInbox},
     metrics::PrometheusMetrics,
     postgres::Postgres,
@@ -28,6 +29,7 @@ use plinth_capability::{
     cache::Cache,
     database::Databases,
     fleet::Fleet,
+    http::Http,
     inbox::Inbox,
     persons::{NoPersons, Persons},
     queue::Queue,
@@ -80,11 +82,15 @@ struct Opening<'a> {
 
 impl Backends {
     pub(crate) async fn open(config: &HostConfig) -> Result<Self, StartError> {
-        Self::open_with(config, |queue| queue).await
+        Self::open_with(config, |queue| queue, Arc::new(HttpClient::new()?)).await
     }
 
     /// With something put around the queue, which outboxes publish through as well.
-    pub(crate) async fn open_with(config: &HostConfig, around: impl FnOnce(Arc<dyn Queue>) -> Arc<dyn Queue>) -> Result<Self, StartError> {
+    pub(crate) async fn open_with(
+        config: &HostConfig,
+        around: impl FnOnce(Arc<dyn Queue>) -> Arc<dyn Queue>,
+        http: Arc<dyn Http>,
+    ) -> Result<Self, StartError> {
         let mut opening = Opening::start(config).await?;
         let (state, fleet) = opening.state().await?;
         let Log { audit, tree, keeper } = opening.audit().await?;
@@ -116,6 +122,7 @@ impl Backends {
             audit: Arc::new(PseudonymousAudit::new(audit, persons.clone())),
             persons,
             transparency: tree.clone(),
+            http: Arc::new(Guarded::new(http, policies.http)),
             metrics: Arc::new(PrometheusMetrics::new()),
             secrets: Arc::new(secrets),
         };

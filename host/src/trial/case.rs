@@ -60,7 +60,26 @@ pub(super) struct Given {
     pub(super) database: BTreeMap<String, Vec<String>>,
     /// What was published to a destination before.
     pub(super) queue: BTreeMap<String, Vec<Body>>,
+    /// What servers outside answer, each once.
+    pub(super) http: Vec<GivenAnswer>,
     pub(super) caller: Option<Caller>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct GivenAnswer {
+    /// Method and URL: `GET https://api.example.org/v1`.
+    pub(super) request: String,
+    #[serde(default = "ok")]
+    pub(super) status: u16,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) body: Body,
+}
+
+fn ok() -> u16 {
+    200
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -175,6 +194,8 @@ pub(super) struct Then {
     /// Of the verdict `amend`.
     pub(super) amended: Option<Body>,
     pub(super) http: Option<Answer>,
+    /// Every request that was sent to a server outside, in order.
+    pub(super) requests: Option<Vec<WantedRequest>>,
     /// Every capability call in order, `queue.publish`, or `queue.publish: unavailable` of one that failed. Opening,
     /// the context and the log are left out.
     pub(super) calls: Option<Vec<String>>,
@@ -200,6 +221,43 @@ pub(super) enum Wanted {
     Limit,
     Denied,
     Unavailable,
+}
+
+/// The text alone, or what else it has to have.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "WrittenRequest")]
+pub(super) struct WantedRequest {
+    pub(super) request: String,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Option<Body>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum WrittenRequest {
+    Text(String),
+    Table(Table),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RequestFields {
+    request: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    body: Option<Body>,
+}
+
+impl TryFrom<WrittenRequest> for WantedRequest {
+    type Error = toml::de::Error;
+
+    fn try_from(written: WrittenRequest) -> Result<Self, Self::Error> {
+        let RequestFields { request, headers, body } = match written {
+            WrittenRequest::Text(request) => RequestFields { request, headers: BTreeMap::new(), body: None },
+            WrittenRequest::Table(table) => table.try_into()?,
+        };
+        Ok(Self { request, headers, body })
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -290,6 +348,8 @@ impl Given {
         }
         all.clock = self.clock.or(all.clock);
         all.caller = self.caller.clone().or(all.caller);
+        // The case's own first: what the file gives is for what is left.
+        all.http.splice(0..0, self.http.iter().cloned());
         for (bucket, entries) in &self.cache {
             all.cache.entry(bucket.clone()).or_default().extend(entries.clone());
         }

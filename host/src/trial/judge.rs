@@ -5,6 +5,7 @@ use super::{
     case::{Then, Wanted, WantedReason},
     coverage::shown,
     script::Script,
+    servers,
     stage::{Before, Stage},
     value::{body_difference, difference, json_of},
 };
@@ -27,6 +28,7 @@ pub(super) async fn judge(stage: &Stage, before: Before, ended: &Ended, then: &T
     if let Err(problem) = stage.settled().await {
         problems.push(problem);
     }
+    problems.extend(then.requests.iter().flat_map(|wanted| servers::differences(wanted, &stage.servers.sent())));
     problems.extend(calls(then, script));
     problems.extend(messages(stage, &before, then));
     problems.extend(records(stage, &before, then).await);

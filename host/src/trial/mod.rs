@@ -1,8 +1,8 @@
 //! Trials: cases from files played against a plugin on the engine, the glue and the limits of production.
 //!
 //! Each case has a host of its own, with embedded backends in a folder that goes away: it sees nothing of the one
-//! before. `case.rs` is what a file may say, `script.rs` breaks and records capability calls, `stage.rs` is the
-//! host of one case, `call.rs` calls the hook and `judge.rs` compares.
+//! before. `case.rs` is what a file may say, `script.rs` breaks and records capability calls, `servers.rs` is
+//! the world outside, `stage.rs` the host of one case, `call.rs` calls the hook and `judge.rs` compares.
 
 mod call;
 mod case;
@@ -10,6 +10,7 @@ mod coverage;
 mod judge;
 mod recorder;
 mod script;
+mod servers;
 mod stage;
 mod value;
 
@@ -65,7 +66,7 @@ impl Trial {
         let given = case.given.over(&file.given);
         let script = Arc::new(Script::new(&case.faults, given.now_ms()));
         let package = Package { config: given.config_json(), ..self.package.clone() };
-        let stage = self.workshop.stage(package, script.clone()).await?;
+        let stage = self.workshop.stage(package, script.clone(), &given).await?;
         self.coverage.imports(stage.imports());
         let mut problems = Vec::new();
         match stage.set(&given).await {

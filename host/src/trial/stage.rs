@@ -1,6 +1,6 @@
 //! The host of one case: embedded backends in a folder that goes away, and the plugin installed on it.
 
-use super::{TrialError, case::Given, recorder::Recorder, script::Script};
+use super::{TrialError, case::Given, recorder::Recorder, script::Script, servers::Servers};
 use crate::{
     config::HostConfig,
     host_key,
@@ -50,6 +50,7 @@ pub(super) struct Stage {
     pub(super) grants: Grants,
     backends: Backends,
     recorder: Arc<Recorder>,
+    pub(super) servers: Arc<Servers>,
     _data: TempDir,
 }
 
@@ -61,11 +62,13 @@ impl Workshop {
     }
 
     /// Compiles the plugin the first time only.
-    pub(super) async fn stage(&self, package: Package, script: Arc<Script>) -> Result<Stage, TrialError> {
+    pub(super) async fn stage(&self, package: Package, script: Arc<Script>, given: &Given) -> Result<Stage, TrialError> {
         let data = tempfile::tempdir().map_err(|e| StartError::Data(std::env::temp_dir(), e))?;
         let config = HostConfig { data: data.path().to_owned(), ..HostConfig::default() };
         let mut recorder = None;
-        let backends = Backends::open_with(&config, |queue| recorder.insert(Arc::new(Recorder::over(queue))).clone()).await?;
+        let servers = Arc::new(Servers::new(&given.http));
+        let backends =
+            Backends::open_with(&config, |queue| recorder.insert(Arc::new(Recorder::over(queue))).clone(), servers.clone()).await?;
         let mut settings = wiring::runtime_config(&config, self.program.clone(), Some(script))?;
         settings.code_dir = self.folder.path().join("code");
         settings.host_key = self.key;
@@ -82,7 +85,7 @@ impl Workshop {
             Ok((plugin, grants)) => {
                 let recorder =
                     recorder.ok_or_else(|| StartError::from(Error::new(plinth_capability::ErrorKind::Internal, "trial", "no queue")))?;
-                Ok(Stage { runtime, plugin, grants, backends, recorder, _data: data })
+                Ok(Stage { runtime, plugin, grants, backends, recorder, servers, _data: data })
             }
             Err(refused) => {
                 runtime.stop(CLOSING).await;

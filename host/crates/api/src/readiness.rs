@@ -105,8 +105,8 @@ impl Prober {
     }
 
     async fn probe(&self) -> Vec<BackendHealth> {
-        // Metrics and secrets live in the process and cannot be away.
-        let Capabilities { cache, queue, databases, audit, persons, transparency, metrics: _, secrets: _ } = &self.capabilities;
+        // Metrics and secrets live in the process and cannot be away; servers outside are none of the host's.
+        let Capabilities { cache, queue, databases, audit, persons, transparency, http: _, metrics: _, secrets: _ } = &self.capabilities;
         let (cache, queue, database, audit, persons, log, state) = tokio::join!(
             one("cache", cache.health()),
             one("queue", queue.health()),

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod database;
 pub mod failpoint;
 pub mod fleet;
+pub mod http;
 pub mod inbox;
 pub mod metrics;
 pub mod postgres;

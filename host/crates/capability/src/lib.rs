@@ -9,6 +9,7 @@ pub mod cache;
 pub mod database;
 mod error;
 pub mod fleet;
+pub mod http;
 pub mod inbox;
 pub mod metrics;
 pub mod name;
@@ -36,6 +37,7 @@ pub struct Capabilities {
     pub audit: Arc<dyn audit::AuditLog>,
     pub persons: Arc<dyn persons::Persons>,
     pub transparency: Arc<dyn transparency::Transparency>,
+    pub http: Arc<dyn http::Http>,
     pub metrics: Arc<dyn metrics::Metrics>,
     pub secrets: Arc<dyn secrets::Secrets>,
 }

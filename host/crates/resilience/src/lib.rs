@@ -17,6 +17,7 @@ mod audit;
 mod cache;
 mod database;
 mod gate;
+mod http;
 mod policy;
 mod queue;
 

@@ -18,6 +18,9 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     with: {
         "plinth:cache/buckets.bucket": crate::glue::cache::Bucket,
+        "wasi:keyvalue/store@0.2.0-draft.bucket": crate::glue::cache::Bucket,
+        "wasi:keyvalue/store@0.2.0-draft2.bucket": crate::glue::cache::Bucket,
+        "wasi:keyvalue/atomics@0.2.0-draft2.cas": crate::glue::wasi_keyvalue::Cas,
         "plinth:database/sql.database": crate::glue::database::OpenDatabase,
         "plinth:database/sql.transaction": crate::glue::database::OpenTransaction,
         "plinth:database/sql.cursor": crate::glue::database::OpenCursor,

@@ -3,7 +3,13 @@
 //! Authorising happened just before, where the glue resolved a logical name
 //! through the grants; a handle that exists was authorised when it was opened.
 
-use crate::{report::Called, state::CallState};
+use crate::{
+    interrupt::Interrupt,
+    meter::Meter,
+    report::{Called, Trail},
+    state::CallState,
+    version::Version,
+};
 use futures::future::BoxFuture;
 use plinth_capability::{Error, ErrorKind, Result};
 use std::{future::Future, sync::Arc, time::Instant};
@@ -32,7 +38,7 @@ impl Operation {
 }
 
 /// Those that may fail, which a test can break; what never leaves the process is not among them.
-const FALLIBLE: [Operation; 26] = [
+const FALLIBLE: [Operation; 27] = [
     Operation::new("audit", "find"),
     Operation::new("audit", "write"),
     Operation::new("audit", "write-personal"),
@@ -52,6 +58,7 @@ const FALLIBLE: [Operation; 26] = [
     Operation::new("database", "query"),
     Operation::new("database", "rollback"),
     Operation::new("database", "savepoint"),
+    Operation::new("http", "send"),
     Operation::new("outbox", "audit"),
     Operation::new("outbox", "audit-personal"),
     Operation::new("outbox", "publish"),
@@ -62,7 +69,7 @@ const FALLIBLE: [Operation; 26] = [
 ];
 
 /// The capabilities that are metered, in the order of their instruments.
-pub(crate) const CAPABILITIES: [&str; 6] = ["cache", "queue", "database", "outbox", "audit", "secrets"];
+pub(crate) const CAPABILITIES: [&str; 7] = ["cache", "queue", "database", "outbox", "audit", "secrets", "http"];
 
 /// How a test breaks a capability call.
 #[derive(Debug)]
@@ -90,6 +97,15 @@ pub trait Faults: Send + Sync {
     fn logged(&self, _level: &'static str, _line: &str) {}
 }
 
+/// Who makes a capability call that goes on while the guest does something else.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) version: Arc<Version>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) trail: Arc<Trail>,
+    pub(crate) invocation_id: String,
+}
+
 /// A call that was let through.
 struct Passed {
     began: Instant,
@@ -105,13 +121,8 @@ impl CallState {
         operation: Operation,
         work: impl Future<Output = Result<T>> + Send,
     ) -> wasmtime::Result<Result<T>> {
-        let passed = self.admit(operation).await?;
-        let answer = match passed.fault {
-            Some(Fault::Instead(fault)) => Err(fault),
-            Some(Fault::After(fault)) => work.await.and(Err(fault)),
-            None => work.await,
-        };
-        Ok(self.measured(passed.began, operation, answer))
+        take_host_call(&self.meter, &self.version, operation)?;
+        Ok(through(&self.version, &self.trail, &self.invocation_id, operation, work).await)
     }
 
     /// As `choke`, for work on a resource of this call, which sits in its table.
@@ -121,34 +132,14 @@ impl CallState {
         resource: &Resource<R>,
         work: impl AsyncFnOnce(&mut R) -> Result<T>,
     ) -> wasmtime::Result<Result<T>> {
-        let passed = self.admit(operation).await?;
+        take_host_call(&self.meter, &self.version, operation)?;
+        let passed = begin(&self.version, operation).await;
         let answer = match passed.fault {
             Some(Fault::Instead(fault)) => Err(fault),
             Some(Fault::After(fault)) => work(self.table.get_mut(resource)?).await.and(Err(fault)),
             None => work(self.table.get_mut(resource)?).await,
         };
-        Ok(self.measured(passed.began, operation, answer))
-    }
-
-    /// Budget and fault injection: what comes before executing.
-    async fn admit(&mut self, operation: Operation) -> Result<Passed, crate::interrupt::Interrupt> {
-        self.take_host_call(operation)?;
-        let fault = match self.version.faults.clone() {
-            Some(faults) => faults.before(operation).await,
-            None => None,
-        };
-        Ok(Passed { began: Instant::now(), fault })
-    }
-
-    /// What comes after executing.
-    fn measured<T>(&self, began: Instant, operation: Operation, answer: Result<T>) -> Result<T> {
-        let error = answer.as_ref().err();
-        self.version.meters.host_call(operation.capability, outcome_of(error), began.elapsed());
-        if let Some(faults) = &self.version.faults {
-            faults.after(operation, error);
-        }
-        self.trail.called(Called { operation, answer: error.map_or("ok", |error| error.kind().code()) });
-        answer.inspect_err(|error| log_failure(self, operation, error))
+        Ok(measured(&self.version, &self.trail, &self.invocation_id, passed.began, operation, answer))
     }
 
     /// What the plugin takes for now, in milliseconds since 1970.
@@ -158,12 +149,68 @@ impl CallState {
 
     /// For what never leaves the process: counted, not timed.
     pub(crate) fn choke_local(&mut self, operation: Operation) -> wasmtime::Result<()> {
-        self.take_host_call(operation)?;
+        take_host_call(&self.meter, &self.version, operation)?;
         if let Some(faults) = &self.version.faults {
             faults.after(operation, None);
         }
         Ok(())
     }
+}
+
+impl Caller {
+    /// As [`CallState::choke`]. Beyond the budget the call is refused: only the guest's next own call can end it.
+    pub(crate) async fn choke<T>(&self, operation: Operation, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let Self { version, meter, trail, invocation_id } = self;
+        if let Err(over) = take_host_call(meter, version, operation) {
+            return Err(Error::new(ErrorKind::LimitExceeded, "http.send", over.to_string()));
+        }
+        through(version, trail, invocation_id, operation, work).await
+    }
+}
+
+/// Counts one capability call against the budget of this hook call.
+fn take_host_call(meter: &Meter, version: &Version, operation: Operation) -> Result<(), Interrupt> {
+    if meter.take_host_call() {
+        return Ok(());
+    }
+    Err(Interrupt::Limit(format!("more than {} host calls, at {}", version.limits.host_calls, operation.name())))
+}
+
+/// Fault injection → execute → measure.
+async fn through<T>(
+    version: &Version,
+    trail: &Trail,
+    invocation_id: &str,
+    operation: Operation,
+    work: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
+    let passed = begin(version, operation).await;
+    let answer = match passed.fault {
+        Some(Fault::Instead(fault)) => Err(fault),
+        Some(Fault::After(fault)) => work.await.and(Err(fault)),
+        None => work.await,
+    };
+    measured(version, trail, invocation_id, passed.began, operation, answer)
+}
+
+/// What comes before executing.
+async fn begin(version: &Version, operation: Operation) -> Passed {
+    let fault = match &version.faults {
+        Some(faults) => faults.before(operation).await,
+        None => None,
+    };
+    Passed { began: Instant::now(), fault }
+}
+
+/// What comes after executing.
+fn measured<T>(version: &Version, trail: &Trail, invocation_id: &str, began: Instant, operation: Operation, answer: Result<T>) -> Result<T> {
+    let error = answer.as_ref().err();
+    version.meters.host_call(operation.capability, outcome_of(error), began.elapsed());
+    if let Some(faults) = &version.faults {
+        faults.after(operation, error);
+    }
+    trail.called(Called { operation, answer: error.map_or("ok", |error| error.kind().code()) });
+    answer.inspect_err(|error| log_failure(version, invocation_id, operation, error))
 }
 
 /// Closed set for the `outcome` label.
@@ -191,8 +238,8 @@ fn outcome_of(error: Option<&Error>) -> &'static str {
 }
 
 /// The guest gets the message; the log gets the cause too.
-fn log_failure(state: &CallState, operation: Operation, error: &Error) {
-    let (plugin, invocation) = (&state.version.info.plugin, &state.invocation_id);
+fn log_failure(version: &Version, invocation: &str, operation: Operation, error: &Error) {
+    let plugin = &version.info.plugin;
     let (operation, kind) = (operation.name(), error.kind().code());
     if outcome_of(Some(error)) == "failed" {
         let cause = std::error::Error::source(error).map(ToString::to_string);
@@ -226,7 +273,7 @@ mod tests {
 
     #[test]
     fn every_operation_that_may_fail_can_be_broken() {
-        let local = ["cache.open", "context.config", "context.read", "log.write", "metrics.record"];
+        let local = ["cache.open", "context.config", "context.read", "log.write", "metrics.record", "queue.request"];
         let fallible: BTreeSet<String> = named_in_glue().into_iter().filter(|name| !local.contains(&name.as_str())).collect();
         assert_eq!(fallible, Operation::fallible().iter().map(|operation| operation.name()).collect());
     }

@@ -1,6 +1,6 @@
 //! What a plugin may do: the manifest asks, the operator approves, and the result is a static matcher.
 
-use crate::manifest::{GrantRequests, GrantedAccess, Scope, StoreGrant};
+use crate::manifest::{GrantRequests, GrantedAccess, HttpGrant, Scope, StoreGrant};
 use plinth_capability::{
     Error, ErrorKind, Result,
     name::{BucketName, DatabaseName, PluginName, TopicPattern},
@@ -15,6 +15,7 @@ pub struct Grants {
     cache: HashMap<String, (BucketName, GrantedAccess)>,
     database: HashMap<String, (DatabaseName, GrantedAccess)>,
     queue: HashMap<String, Destination>,
+    http: HttpGrant,
     audit_write: Vec<TopicPattern>,
     keys: Vec<String>,
     reveal: Vec<String>,
@@ -26,6 +27,8 @@ pub(crate) struct Interfaces {
     pub(crate) cache: bool,
     pub(crate) queue: bool,
     pub(crate) database: bool,
+    /// Linked for every guest that imports WASI, and denied to those without it.
+    pub(crate) http: bool,
     pub(crate) audit_write: bool,
     pub(crate) audit_read: bool,
     pub(crate) audit_personal: bool,
@@ -40,6 +43,7 @@ impl Interfaces {
         cache: true,
         queue: true,
         database: true,
+        http: true,
         audit_write: true,
         audit_read: true,
         audit_personal: true,
@@ -50,11 +54,12 @@ impl Interfaces {
     };
 
     pub(crate) fn of(requests: &GrantRequests) -> Self {
-        let GrantRequests { cache, database, queue, audit, metrics, log, secrets } = requests;
+        let GrantRequests { cache, database, queue, http, audit, metrics, log, secrets } = requests;
         Self {
             cache: !cache.is_empty(),
             queue: !queue.is_empty(),
             database: !database.is_empty(),
+            http: !http.origins.is_empty(),
             audit_write: !audit.write.is_empty(),
             audit_read: audit.read,
             audit_personal: audit.personal,
@@ -94,6 +99,7 @@ impl Grants {
             };
             grants.queue.insert(name.clone(), destination);
         }
+        grants.http.clone_from(&requests.http);
         grants.audit_write.clone_from(&requests.audit.write);
         grants.keys.clone_from(&requests.secrets.keys);
         grants.reveal.clone_from(&requests.secrets.reveal);
@@ -113,6 +119,16 @@ impl Grants {
     /// As `bucket`, where it publishes to.
     pub fn destination(&self, name: &str) -> Result<&Destination> {
         self.queue.get(name).ok_or_else(|| not_granted("queue.publish", "destination", name))
+    }
+
+    /// Whether a request may go to this URI; if so, whether also to an address that is not public.
+    pub(crate) fn outgoing(&self, uri: &http::Uri) -> Result<bool> {
+        if self.http.origins.iter().any(|origin| origin.covers(uri)) {
+            return Ok(self.http.private_addresses);
+        }
+        // Without the path, which may hold a secret.
+        let origin = format!("{}://{}", uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", |authority| authority.as_str()));
+        Err(not_granted("http.send", "origin", &origin))
     }
 
     /// Queues this plugin may publish to.
@@ -153,7 +169,7 @@ fn not_granted(operation: &'static str, what: &str, name: &str) -> Error {
 
 /// What `asked` contains beyond `approved`, one line each; empty means covered.
 pub(crate) fn beyond(asked: &GrantRequests, approved: &GrantRequests) -> Vec<String> {
-    let GrantRequests { cache, database, queue, audit, metrics, log, secrets } = asked;
+    let GrantRequests { cache, database, queue, http, audit, metrics, log, secrets } = asked;
     let mut lines = Vec::new();
     stores("cache", cache, &approved.cache, &mut lines);
     stores("database", database, &approved.database, &mut lines);
@@ -163,10 +179,14 @@ pub(crate) fn beyond(asked: &GrantRequests, approved: &GrantRequests) -> Vec<Str
             lines.push(format!("queue.{name}: publish to {}", target.unwrap_or_default()));
         }
     }
+    for origin in http.origins.iter().filter(|origin| !approved.http.origins.contains(origin)) {
+        lines.push(format!("http.origins: send requests to {origin}"));
+    }
     for action in audit.write.iter().filter(|a| !approved.audit.write.contains(a)) {
         lines.push(format!("audit.write: {action}"));
     }
     for (wanted, had, line) in [
+        (http.private_addresses, approved.http.private_addresses, "http.private-addresses: also at addresses that are not public"),
         (audit.read, approved.audit.read, "audit.read: query the audit log"),
         (audit.personal, approved.audit.personal, "audit.personal: write of persons"),
         (metrics.enabled, approved.metrics.enabled, "metrics: record samples"),
@@ -218,13 +238,15 @@ mod tests {
     fn more_than_approved_is_named_line_by_line() {
         let approved = requests("[cache.a]\naccess = 'read-only'\n[audit]\nwrite = ['x.*']");
         assert!(beyond(&approved, &approved).is_empty());
-        let asked = requests("[cache.a]\n[database.d]\n[audit]\nwrite = ['x.*', 'y.*']\nread = true\n[secrets]\nreveal = ['s']");
+        let asked = requests("http = { origins = ['https://b.example.org'], private-addresses = true }\n[cache.a]\n[database.d]\n[audit]\nwrite = ['x.*', 'y.*']\nread = true\n[secrets]\nreveal = ['s']");
         assert_eq!(
             beyond(&asked, &approved),
             [
                 "cache.a: Own ReadWrite",
                 "database.d: Own ReadWrite",
+                "http.origins: send requests to https://b.example.org",
                 "audit.write: y.*",
+                "http.private-addresses: also at addresses that are not public",
                 "audit.read: query the audit log",
                 "secrets.reveal: read secret s"
             ]

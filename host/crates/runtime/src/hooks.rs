@@ -4,12 +4,17 @@ use crate::{
     bindings::{
         exports::plinth::hooks::{decision, event_listener, lifecycle, scheduled_job, task_handler},
         plinth::hooks::hook_types::{self, HookError},
+        wasmcloud::messaging::types::BrokerMessage,
     },
+    glue::wasmcloud_messaging::REPLY_TO,
     hook::{ActivationCause, Event, Payload, Question, Reason, Task, Trigger, Verdict},
     invoke::Work,
     outcome::{Failure, GuestError, Outcome},
+    state::CallState,
+    version::Version,
 };
 use std::time::Duration;
+use wasmtime::{Store, component::Instance};
 
 /// An export that the caller checked for, gone: a fault of the host.
 fn missing<T>() -> Outcome<T> {
@@ -65,11 +70,11 @@ pub(crate) fn on_event(event: Event) -> Work<()> {
 pub(crate) fn handle_task(task: Task) -> Work<()> {
     Box::new(move |store, instance, version| {
         Box::pin(async move {
-            let Some(indices) = &version.exports.task_handler else { return Ok(missing()) };
             let mut queues = version.manifest.hooks.task_handler.iter().flat_map(|binding| &binding.queues);
             if !queues.any(|queue| queue.as_str() == task.queue) {
                 return Ok(unbound("queue", &task.queue));
             }
+            let Some(indices) = &version.exports.task_handler else { return handle_message(store, instance, version, task).await };
             let guest = indices.load(&mut *store, instance)?;
             let task = task_handler::Task {
                 id: task.id,
@@ -84,6 +89,16 @@ pub(crate) fn handle_task(task: Task) -> Work<()> {
             Ok(guest.call_handle(store, &task).await?.map_err(guest_error))
         })
     })
+}
+
+/// The same for a guest that was written for `wasmcloud:messaging`: what it answers is tried again.
+async fn handle_message(store: &mut Store<CallState>, instance: &Instance, version: &Version, task: Task) -> wasmtime::Result<Outcome<()>> {
+    let Some(indices) = &version.exports.message_handler else { return Ok(missing()) };
+    let guest = indices.load(&mut *store, instance)?;
+    let reply_to = task.attributes.into_iter().find_map(|(name, value)| (name == REPLY_TO).then_some(value));
+    let message = BrokerMessage { subject: task.queue, body: task.payload.data.into(), reply_to };
+    let answer = guest.call_handle_message(store, &message).await?;
+    Ok(answer.map_err(|message| Failure::Guest(GuestError::retry(message, None))))
 }
 
 pub(crate) fn decide(question: Question) -> Work<Verdict> {
@@ -186,7 +201,7 @@ pub(crate) fn check_types() -> Work<()> {
                     }
                 )*};
             }
-            load!(event_listener, task_handler, decision, scheduled_job, lifecycle, health, http);
+            load!(event_listener, task_handler, message_handler, decision, scheduled_job, lifecycle, health, http);
             Ok(Ok(()))
         })
     })

@@ -111,7 +111,7 @@ impl Invoker {
         let began = Instant::now();
         let (hook, attempt, generation) = (call.hook, call.cause.attempt, call.cause.generation);
         let trail = Arc::new(Trail::default());
-        let meter = Arc::new(Meter::new(Duration::from_millis(limits.cpu_ms)));
+        let meter = Arc::new(Meter::new(Duration::from_millis(limits.cpu_ms), limits.host_calls));
         let memory = MemoryBudget::new(limits, self.memory.clone());
         let state = CallState::new(
             self.capabilities.clone(),

@@ -2,6 +2,7 @@
 
 use crate::{build_plan::BuildPlan, hook::Hook, limits::Limits};
 use plinth_capability::{
+    http::Origin,
     metrics::MetricDeclaration,
     name::{PluginName, QueueName, TopicName, TopicPattern},
 };
@@ -116,6 +117,7 @@ pub struct GrantRequests {
     /// Logical destination to topic or queue.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub queue: BTreeMap<String, QueueGrant>,
+    pub http: HttpGrant,
     pub audit: AuditGrant,
     pub metrics: Switch,
     pub log: Switch,
@@ -155,6 +157,15 @@ pub struct QueueGrant {
     pub topic: Option<TopicName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueName>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct HttpGrant {
+    /// Whom it may send requests to: `https://api.example.org`, `https://*.example.org`.
+    pub origins: Vec<Origin>,
+    /// Also where these lead to addresses that are not public: the machine's own, or the local network's.
+    pub private_addresses: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,6 +22,8 @@ pub(crate) struct Meter {
     budget: u64,
     /// Set by the epoch callback: this call has had its turn.
     turn_over: AtomicBool,
+    /// Of the budget of capability calls.
+    host_calls_left: AtomicU64,
 }
 
 /// How long a guest may keep a thread that also drives I/O.
@@ -43,7 +45,7 @@ pub(crate) enum Turn {
 }
 
 impl Meter {
-    pub(crate) fn new(budget: Duration) -> Self {
+    pub(crate) fn new(budget: Duration, host_calls: u64) -> Self {
         Self {
             started: Instant::now(),
             used: AtomicU64::new(0),
@@ -52,7 +54,13 @@ impl Meter {
             background: AtomicBool::new(false),
             budget: nanos(budget),
             turn_over: AtomicBool::new(false),
+            host_calls_left: AtomicU64::new(host_calls),
         }
+    }
+
+    /// Counts one capability call; whether it is within the budget.
+    pub(crate) fn take_host_call(&self) -> bool {
+        self.host_calls_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
     fn clock(&self) -> u64 {
@@ -125,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_slice_ends_and_the_budget_is_the_sum_of_polls() {
-        let meter = Meter::new(Duration::from_millis(30));
+        let meter = Meter::new(Duration::from_millis(30), 1);
         meter.begin_poll();
         assert_eq!(meter.turn(), Turn::Continue);
         spin(Duration::from_millis(2));
@@ -149,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_background_lane_charges_cpu_not_time() {
-        let meter = Meter::new(Duration::from_millis(20));
+        let meter = Meter::new(Duration::from_millis(20), 1);
         meter.enter_background();
         meter.begin_poll();
         std::thread::park_timeout(Duration::from_millis(60));

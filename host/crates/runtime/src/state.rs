@@ -1,9 +1,9 @@
 //! What one store carries: the call it serves, its budgets and its resources.
 
 use crate::{
-    choke::Operation,
+    choke::Caller,
+    glue::wasi_http::Requests,
     hook::{Cause, Hook},
-    interrupt::Interrupt,
     limits::Limits,
     meter::Meter,
     report::Trail,
@@ -30,7 +30,6 @@ pub(crate) struct CallState {
     pub(crate) meter: Arc<Meter>,
     pub(crate) table: ResourceTable,
     pub(crate) memory: MemoryBudget,
-    host_calls_left: u64,
     log_bytes_left: u64,
     /// What is told of it if it fails.
     pub(crate) trail: Arc<Trail>,
@@ -38,7 +37,8 @@ pub(crate) struct CallState {
     pub(crate) last_error_line: Option<String>,
     wasi: Option<Box<Wasi>>,
     http: WasiHttpCtx,
-    http_hooks: crate::glue::wasi::NoOutgoingHttp,
+    /// Only for guests that touch `wasi:http`.
+    http_hooks: Option<Box<Requests>>,
 }
 
 /// Only built for guests that touch WASI; most Rust guests do not.
@@ -76,24 +76,12 @@ impl CallState {
             meter,
             table,
             memory,
-            host_calls_left: limits.host_calls,
             log_bytes_left: limits.log_bytes,
             trail,
             last_error_line: None,
             wasi: None,
             http: WasiHttpCtx::new(),
-            http_hooks: crate::glue::wasi::NoOutgoingHttp,
-        }
-    }
-
-    /// Counts one capability call against the budget of this hook call.
-    pub(crate) fn take_host_call(&mut self, operation: Operation) -> Result<(), Interrupt> {
-        match self.host_calls_left.checked_sub(1) {
-            Some(left) => {
-                self.host_calls_left = left;
-                Ok(())
-            }
-            None => Err(Interrupt::Limit(format!("more than {} host calls, at {}", self.version.limits.host_calls, operation.name()))),
+            http_hooks: None,
         }
     }
 
@@ -148,7 +136,16 @@ impl WasiView for CallState {
 
 impl WasiHttpView for CallState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.http_hooks }
+        let hooks = self.http_hooks.get_or_insert_with(|| {
+            let caller = Caller {
+                version: self.version.clone(),
+                meter: self.meter.clone(),
+                trail: self.trail.clone(),
+                invocation_id: self.invocation_id.clone(),
+            };
+            Box::new(Requests { caller, http: self.capabilities.http.clone(), deadline: self.deadline })
+        });
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut **hooks }
     }
 }
 

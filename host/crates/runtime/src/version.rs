@@ -9,7 +9,10 @@ use std::sync::Arc;
 use wasmtime::component::InstancePre;
 use wasmtime_wasi_http::p2::bindings::exports::wasi::http::incoming_handler;
 
-use crate::bindings::exports::plinth::hooks::{decision, event_listener, health, lifecycle, scheduled_job, task_handler};
+use crate::bindings::exports::{
+    plinth::hooks::{decision, event_listener, health, lifecycle, scheduled_job, task_handler},
+    wasmcloud::messaging::handler,
+};
 
 /// Loaded, checked and probed; immutable. The old one lives as long as its last call.
 pub(crate) struct Version {
@@ -45,6 +48,8 @@ impl Version {
 pub(crate) struct Exports {
     pub(crate) event_listener: Option<event_listener::GuestIndices>,
     pub(crate) task_handler: Option<task_handler::GuestIndices>,
+    /// In place of a task handler, where the guest was written for that.
+    pub(crate) message_handler: Option<handler::GuestIndices>,
     pub(crate) decision: Option<decision::GuestIndices>,
     pub(crate) scheduled_job: Option<scheduled_job::GuestIndices>,
     pub(crate) lifecycle: Option<lifecycle::GuestIndices>,
@@ -58,6 +63,7 @@ impl Exports {
         Self {
             event_listener: event_listener::GuestIndices::new(pre).ok(),
             task_handler: task_handler::GuestIndices::new(pre).ok(),
+            message_handler: handler::GuestIndices::new(pre).ok(),
             decision: decision::GuestIndices::new(pre).ok(),
             scheduled_job: scheduled_job::GuestIndices::new(pre).ok(),
             lifecycle: lifecycle::GuestIndices::new(pre).ok(),
@@ -69,7 +75,7 @@ impl Exports {
     pub(crate) fn has(&self, hook: Hook) -> bool {
         match hook {
             Hook::EventListener => self.event_listener.is_some(),
-            Hook::TaskHandler => self.task_handler.is_some(),
+            Hook::TaskHandler => self.task_handler.is_some() || self.message_handler.is_some(),
             Hook::Decision => self.decision.is_some(),
             Hook::ScheduledJob => self.scheduled_job.is_some(),
             Hook::Lifecycle => self.lifecycle.is_some(),

@@ -22,7 +22,10 @@ packages![
     "plinth-queue.wit",
     "plinth-secrets.wit",
     "wasi-config.wit",
+    "wasi-keyvalue-draft.wit",
+    "wasi-keyvalue-draft2.wit",
     "wasi-logging.wit",
+    "wasmcloud-messaging.wit",
 ];
 
 #[cfg(test)]

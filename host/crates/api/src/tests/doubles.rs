@@ -7,6 +7,7 @@ use plinth_capability::{
     Capabilities, Error, ErrorKind, Result,
     audit::{AuditFilter, AuditLog, AuditPage, AuditRecord, Receipt, StoredRecord},
     database::{Access, Database, Databases},
+    http::{Http, Outgoing},
     metrics::{Family, Instrument, MetricDeclaration, Metrics, Sample, SeriesValue},
     name::{DatabaseName, PluginName, QueueName, TopicPattern},
     queue::{DeadLetter, DeadLetterPage, Delivery, Depth, Destination, Message, Queue, QueueSpec, Selection, Settlement},
@@ -35,7 +36,8 @@ pub(super) struct Doubles {
 impl Doubles {
     pub(super) fn capabilities(&self) -> Capabilities {
         let Self { cache, queue, audit, metrics, databases, persons } = self.clone();
-        Capabilities { cache, queue, databases, audit, persons, transparency: Arc::new(Nothing), metrics, secrets: Arc::new(Nothing) }
+        let (transparency, http, secrets) = (Arc::new(Nothing), Arc::new(Nothing), Arc::new(Nothing));
+        Capabilities { cache, queue, databases, audit, persons, transparency, http, metrics, secrets }
     }
 
     pub(super) fn state(&self) -> Arc<dyn HostState> {
@@ -234,6 +236,13 @@ struct Nothing;
 
 fn nothing<T>() -> Result<T> {
     Err(Error::new(ErrorKind::NotFound, "test.nothing", "nothing here"))
+}
+
+#[async_trait]
+impl Http for Nothing {
+    async fn send(&self, _: Outgoing) -> Result<http::Response<Bytes>> {
+        nothing()
+    }
 }
 
 #[async_trait]

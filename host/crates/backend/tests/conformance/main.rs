@@ -16,6 +16,8 @@ mod database;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod inbox;
 #[cfg(test)]
 mod metrics;

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod cache;
 pub mod database;
 pub mod fleet;
+pub mod http;
 pub mod inbox;
 pub mod metrics;
 pub mod persons;
@@ -84,6 +85,11 @@ mod tests {
     #[test]
     fn metrics_suite_is_the_contract() {
         bullets_match_cases(include_str!("../metrics.rs"), include_str!("metrics.rs"));
+    }
+
+    #[test]
+    fn http_suite_is_the_contract() {
+        bullets_match_cases(include_str!("../http.rs"), include_str!("http.rs"));
     }
 
     #[test]

@@ -36,11 +36,11 @@ const SET: Operation = Operation::new("cache", "set");
 const DELETE: Operation = Operation::new("cache", "delete");
 const TOUCH: Operation = Operation::new("cache", "touch");
 const INCREMENT: Operation = Operation::new("cache", "increment");
-const SWAP: Operation = Operation::new("cache", "swap");
+pub(super) const SWAP: Operation = Operation::new("cache", "swap");
 const SCAN: Operation = Operation::new("cache", "scan");
 const INVALIDATE: Operation = Operation::new("cache", "invalidate");
 
-fn wit(error: Error) -> cache_types::Error {
+pub(super) fn wit(error: Error) -> cache_types::Error {
     wit_error!(crate::bindings::plinth::cache::cache_types, error;
         Kind::NotFound => |e: &Error| types::Error::NoSuchCache(e.message().to_owned()),
         Kind::WrongType => |e: &Error| types::Error::WrongType(e.message().to_owned()),
@@ -75,20 +75,19 @@ fn versioned(entry: Entry) -> Versioned {
 }
 
 impl CallState {
-    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
+    pub(super) fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
         Ok(self.table.get(bucket)?.clone())
     }
 
     /// One write under a condition; every writing function is this one.
-    async fn write(
+    pub(super) async fn write(
         &mut self,
         op: Operation,
-        bucket: Resource<Bucket>,
+        bucket: Bucket,
         key: String,
         value: Vec<u8>,
         write: Result<Write>,
     ) -> Answer<WriteOutcome> {
-        let bucket = self.bucket(&bucket)?;
         let cache = self.capabilities.cache.clone();
         let work = async move { cache.set(bucket.writable()?, &CacheKey::new(&key)?, Bytes::from(value), write?).await };
         Ok(self.choke(op, work).await?.map_err(wit))
@@ -122,7 +121,7 @@ impl buckets::HostBucket for CallState {
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>, ttl_ms: Option<u32>) -> Answer<()> {
         let write = ttl(ttl_ms).map(Write::always);
-        Ok(self.write(SET, bucket, key, value, write).await?.map(|_| ()))
+        Ok(self.write(SET, self.bucket(&bucket)?, key, value, write).await?.map(|_| ()))
     }
 
     async fn set_many(&mut self, bucket: Resource<Bucket>, entries: Vec<(String, Vec<u8>)>, ttl_ms: Option<u32>) -> Answer<()> {
@@ -138,7 +137,7 @@ impl buckets::HostBucket for CallState {
 
     async fn set_if_absent(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>, ttl_ms: Option<u32>) -> Answer<bool> {
         let write = ttl(ttl_ms).map(|ttl| Write { ttl, condition: Condition::IfAbsent, tags: Vec::new() });
-        Ok(self.write(SET, bucket, key, value, write).await?.map(|outcome| matches!(outcome, WriteOutcome::Stored(_))))
+        Ok(self.write(SET, self.bucket(&bucket)?, key, value, write).await?.map(|outcome| matches!(outcome, WriteOutcome::Stored(_))))
     }
 
     async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<bool> {
@@ -202,7 +201,7 @@ impl buckets::HostBucket for CallState {
     ) -> Answer<SwapOutcome> {
         let condition = Condition::IfVersion(expected.map(Version));
         let write = ttl(ttl_ms).map(|ttl| Write { ttl, condition, tags: Vec::new() });
-        Ok(self.write(SWAP, bucket, key, value, write).await?.map(|outcome| match outcome {
+        Ok(self.write(SWAP, self.bucket(&bucket)?, key, value, write).await?.map(|outcome| match outcome {
             WriteOutcome::Stored(version) => SwapOutcome::Stored(version.0),
             WriteOutcome::Conflict(current) => SwapOutcome::Conflict(current.map(versioned)),
         }))
@@ -238,7 +237,7 @@ impl tags::Host for CallState {
         tags: Vec<String>,
     ) -> Answer<()> {
         let write = ttl(ttl_ms).and_then(|ttl| Ok(Write { ttl, condition: Condition::Always, tags: checked_tags(&tags)? }));
-        Ok(self.write(SET, bucket, key, value, write).await?.map(|_| ()))
+        Ok(self.write(SET, self.bucket(&bucket)?, key, value, write).await?.map(|_| ()))
     }
 
     async fn invalidate(&mut self, bucket: Resource<Bucket>, tags: Vec<String>) -> Answer<u32> {

@@ -4,7 +4,11 @@ use super::wasi_logging;
 use crate::{
     bindings::{
         plinth::{audit, cache, context, database, log, metrics, outbox, queue, secrets},
-        wasi::config::store,
+        wasi::{
+            config::store,
+            keyvalue0_2_0_draft as keyvalue1, keyvalue0_2_0_draft2 as keyvalue2,
+        },
+        wasmcloud::messaging,
     },
     contract::CONFIG_DRAFTS,
     grants::Interfaces,
@@ -24,7 +28,8 @@ pub(crate) fn link(engine: &Engine, granted: Interfaces, wasi: bool) -> wasmtime
     context::clock::add_to_linker::<_, Own>(l, |s| s)?;
     context::random::add_to_linker::<_, Own>(l, |s| s)?;
     config(l)?;
-    let Interfaces { cache, queue, database, audit_write, audit_read, audit_personal, metrics, log, secret_keys, secret_reveal } = granted;
+    // `http` is of WASI, which is linked as a whole.
+    let Interfaces { cache, queue, database, http: _, audit_write, audit_read, audit_personal, metrics, log, secret_keys, secret_reveal } = granted;
     // Types are harmless without the functions that use them, and the outbox
     // names those of its three neighbours.
     cache::cache_types::add_to_linker::<_, Own>(l, |s| s)?;
@@ -32,12 +37,20 @@ pub(crate) fn link(engine: &Engine, granted: Interfaces, wasi: bool) -> wasmtime
     database::sql_types::add_to_linker::<_, Own>(l, |s| s)?;
     audit::audit_types::add_to_linker::<_, Own>(l, |s| s)?;
     secrets::secret_types::add_to_linker::<_, Own>(l, |s| s)?;
+    messaging::types::add_to_linker::<_, Own>(l, |s| s)?;
     if cache {
         cache::buckets::add_to_linker::<_, Own>(l, |s| s)?;
         cache::tags::add_to_linker::<_, Own>(l, |s| s)?;
+        keyvalue1::store::add_to_linker::<_, Own>(l, |s| s)?;
+        keyvalue1::atomics::add_to_linker::<_, Own>(l, |s| s)?;
+        keyvalue1::batch::add_to_linker::<_, Own>(l, |s| s)?;
+        keyvalue2::store::add_to_linker::<_, Own>(l, |s| s)?;
+        keyvalue2::atomics::add_to_linker::<_, Own>(l, |s| s)?;
+        keyvalue2::batch::add_to_linker::<_, Own>(l, |s| s)?;
     }
     if queue {
         queue::publisher::add_to_linker::<_, Own>(l, |s| s)?;
+        messaging::consumer::add_to_linker::<_, Own>(l, |s| s)?;
     }
     if database {
         database::sql::add_to_linker::<_, Own>(l, |s| s)?;

@@ -13,7 +13,10 @@ mod personal;
 mod queue;
 mod secrets;
 pub(crate) mod wasi;
+pub(crate) mod wasi_http;
+pub(crate) mod wasi_keyvalue;
 mod wasi_logging;
+pub(crate) mod wasmcloud_messaging;
 
 pub(crate) use link::link;
 pub use queue::DEPTH_HEADER;

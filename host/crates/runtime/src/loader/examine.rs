@@ -144,12 +144,13 @@ impl Loader {
 /// Granted, and nothing in the component could use it.
 fn unused(manifest: &Manifest, imports: &[String]) -> Vec<String> {
     let imports_one = |packages: &[&str]| imports.iter().any(|import| packages.iter().any(|package| import.starts_with(package)));
-    let Interfaces { cache, queue, database, audit_write, audit_read, audit_personal, metrics, log, secret_keys, secret_reveal } =
+    let Interfaces { cache, queue, database, http, audit_write, audit_read, audit_personal, metrics, log, secret_keys, secret_reveal } =
         Interfaces::of(&manifest.grants);
-    let rows: [(&str, bool, &[&str]); 10] = [
-        ("cache", cache, &["plinth:cache/"]),
-        ("queue", queue, &["plinth:queue/", "plinth:outbox/"]),
+    let rows: [(&str, bool, &[&str]); 11] = [
+        ("cache", cache, &["plinth:cache/", "wasi:keyvalue/"]),
+        ("queue", queue, &["plinth:queue/", "plinth:outbox/", "wasmcloud:messaging/consumer"]),
         ("database", database, &["plinth:database/"]),
+        ("http", http, &["wasi:http/outgoing-handler"]),
         ("audit.write", audit_write, &["plinth:audit/writer", "plinth:audit/personal-writer", "plinth:outbox/"]),
         ("audit.read", audit_read, &["plinth:audit/reader"]),
         ("audit.personal", audit_personal, &["plinth:audit/personal-writer", "plinth:outbox/personal-outbox"]),

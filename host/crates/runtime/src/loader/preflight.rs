@@ -94,7 +94,7 @@ fn import(found: &mut Found, engine: &Engine, text: &str, instance: &ComponentIn
         }
         return;
     }
-    let offered: Vec<&Offered> = CONTRACT.iter().filter(|o| !o.hook && o.package == name.package).collect();
+    let offered = offered(&name, false);
     let problem = match offered.first() {
         None => Some((format!("unknown capability {}", name.package), format!("this host offers {}, and WASI 0.2", packages().join(", ")))),
         Some(first) => refused(&name, first, &offered, engine, instance),
@@ -112,6 +112,24 @@ fn import(found: &mut Found, engine: &Engine, text: &str, instance: &ComponentIn
         let problem = format!("asks for {}/{}, not granted: the manifest requests no grant for it", name.package, name.interface);
         found.refuse(problem, format!("if the plugin needs it, ask for it in plugin.toml:\n{}", request(&name)));
     }
+}
+
+/// What the host has of a package; of several versions the one that is named, or else the first.
+fn offered(name: &Name<'_>, hook: bool) -> Vec<&'static Offered> {
+    let all: Vec<&Offered> = CONTRACT.iter().filter(|o| o.hook == hook && o.package == name.package).collect();
+    let wanted = name.version.as_ref().map(ToString::to_string);
+    let version = all.iter().find(|o| Some(o.version) == wanted.as_deref()).or(all.first()).map(|o| o.version);
+    all.into_iter().filter(|o| Some(o.version) == version).collect()
+}
+
+/// Every spelling of a package's draft that this host knows.
+fn drafts(package: &str) -> Vec<&'static str> {
+    let mut known: Vec<&str> = CONTRACT.iter().filter(|o| o.package == package).map(|o| o.version).collect();
+    if package == "wasi:config" {
+        known.extend(CONFIG_DRAFTS);
+    }
+    known.dedup();
+    known
 }
 
 /// Why the host has no such interface, or not all of it; and what to do.
@@ -156,8 +174,8 @@ fn packages() -> Vec<&'static str> {
 /// How a manifest asks for an interface.
 fn request(name: &Name<'_>) -> &'static str {
     match (name.package, name.interface) {
-        ("plinth:cache", _) => "[grants.cache.NAME]",
-        ("plinth:queue", _) => "[grants.queue.NAME]\ntopic = \"TOPIC\"",
+        ("plinth:cache" | "wasi:keyvalue", _) => "[grants.cache.NAME]",
+        ("plinth:queue" | "wasmcloud:messaging", _) => "[grants.queue.NAME]\ntopic = \"TOPIC\"",
         ("plinth:outbox", "personal-outbox") => "[grants.database.NAME]\n\n[grants.audit]\nwrite = [\"ACTION.*\"]\npersonal = true",
         ("plinth:database" | "plinth:outbox", _) => "[grants.database.NAME]",
         ("plinth:audit", "reader") => "[grants.audit]\nread = true",
@@ -182,9 +200,12 @@ fn wrong_version(name: &Name<'_>, ours: &str) -> Option<String> {
     };
     if !wanted.pre.is_empty() || !ours_read.pre.is_empty() {
         let text = wanted.to_string();
-        let known = text == ours || (name.package == "wasi:config" && CONFIG_DRAFTS.contains(&text.as_str()));
-        let drafts = if name.package == "wasi:config" { format!(", {}", CONFIG_DRAFTS.join(", ")) } else { String::new() };
-        return (!known).then(|| format!("built against draft {}@{wanted}; this host knows {ours}{drafts}", name.package));
+        let known = drafts(name.package);
+        let unknown = !known.contains(&text.as_str());
+        return unknown.then(|| format!("built against draft {}@{wanted}; this host knows {}", name.package, known.join(", ")));
+    }
+    if wanted.major == 0 && wanted.minor != ours_read.minor {
+        return Some(format!("needs {}@0.{}, this host offers {ours}", name.package, wanted.minor));
     }
     (wanted.major != ours_read.major).then(|| format!("needs {}@{}, this host offers {ours}", name.package, wanted.major))
 }
@@ -206,11 +227,11 @@ fn missing(name: &Name<'_>, ours: &str, newer: bool, gone: &[String]) -> String 
 }
 
 fn granted(grants: &Interfaces, name: &Name<'_>) -> bool {
-    let types_only = name.interface.ends_with("-types");
+    let types_only = name.interface.ends_with("-types") || name.interface == "types";
     types_only
         || match (name.package, name.interface) {
-            ("plinth:cache", _) => grants.cache,
-            ("plinth:queue", _) => grants.queue,
+            ("plinth:cache" | "wasi:keyvalue", _) => grants.cache,
+            ("plinth:queue" | "wasmcloud:messaging", _) => grants.queue,
             ("plinth:outbox", "personal-outbox") => grants.database && grants.audit_personal,
             ("plinth:database" | "plinth:outbox", _) => grants.database,
             ("plinth:audit", "writer") => grants.audit_write,
@@ -235,16 +256,17 @@ fn hooks(found: &mut Found, exports: &[&str], manifest: Option<&Manifest>) {
             exported.push(Hook::Http);
             continue;
         }
-        if name.package != "plinth:hooks" {
-            continue;
-        }
-        let offered = CONTRACT.iter().find(|o| o.hook && o.interface == name.interface);
-        let hook = Hook::ALL.into_iter().find(|h| h.name() == name.interface);
+        let hook = match (name.package, name.interface) {
+            ("plinth:hooks", interface) => Hook::ALL.into_iter().find(|h| h.name() == interface),
+            ("wasmcloud:messaging", "handler") => Some(Hook::TaskHandler),
+            _ => continue,
+        };
+        let offered = offered(&name, true).into_iter().find(|o| o.interface == name.interface);
         match (offered, hook) {
             (Some(offered), Some(hook)) => match wrong_version(&name, offered.version) {
                 Some(_) => {
                     refused.push(hook);
-                    let help = format!("rebuild the plugin against the WIT of plinth:hooks@{}", offered.version);
+                    let help = format!("rebuild the plugin against the WIT of {}@{}", name.package, offered.version);
                     found.refuse(format!("exports {text}, this host calls {}", offered.version), help);
                 }
                 None => exported.push(hook),
