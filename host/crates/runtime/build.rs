@@ -10,8 +10,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut resolve = Resolve::default();
     let (root, _) = resolve.push_dir(wit)?;
     let mut text = String::from("pub(crate) static CONTRACT: &[Offered] = &[\n");
-    let every_hook = resolve.select_world(&[root], Some("every-hook"))?;
-    let world = &resolve.worlds[every_hook];
+    let everything = resolve.select_world(&[root], Some("every-interface"))?;
+    let world = &resolve.worlds[everything];
     for (items, hook) in [(&world.imports, false), (&world.exports, true)] {
         for item in items.values() {
             let WorldItem::Interface { id, .. } = item else { continue };

@@ -57,7 +57,7 @@ fn elsewhere(text: &str) -> String {
         let end = part.find(|c: char| !(c.is_ascii_alphanumeric() || ".-".contains(c))).unwrap_or(part.len());
         let version = part.get(..end).unwrap().trim_end_matches('.');
         match version.starts_with(|c: char| c.is_ascii_digit()) {
-            true => format!("{text}@0.0.1-kept{}", part.get(version.len()..).unwrap()),
+            true => format!("{text}@0.0.1-kept.{version}{}", part.get(version.len()..).unwrap()),
             false => format!("{text}@{part}"),
         }
     })

@@ -86,7 +86,11 @@ impl Origin {
         if below && (!host.contains('.') || host.parse::<IpAddr>().is_ok()) {
             return Err("would cover every host of a top-level domain");
         }
-        let port = authority.port_u16().unwrap_or(default_port(secure));
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if rest.len() == host.len() => default_port(secure),
+            None => return Err("has a port that is none"),
+        };
         Ok(Self { secure, host: host.to_ascii_lowercase(), below, port })
     }
 }

@@ -2,7 +2,7 @@
 
 wasmtime::component::bindgen!({
     path: "../../../wit",
-    world: "plinth:platform/every-hook",
+    world: "plinth:platform/every-interface",
     imports: {
         "plinth:metrics/instruments": trappable,
         "plinth:log/log": trappable,

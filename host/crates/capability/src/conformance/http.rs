@@ -40,8 +40,8 @@ macro_rules! http_suite {
 }
 
 /// A server on the loopback that gives each connection the same answer, and counts them.
-struct Server {
-    port: u16,
+pub struct Server {
+    pub port: u16,
     connections: Arc<AtomicU64>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -71,7 +71,7 @@ async fn request(stream: &mut TcpStream) -> String {
 
 impl Server {
     /// Answers `head` and then a body that says what came; without a head it never answers.
-    async fn start(head: Option<&'static str>, fill: usize) -> Self {
+    pub async fn start(head: Option<&'static str>, fill: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let connections = Arc::new(AtomicU64::new(0));
@@ -91,6 +91,11 @@ impl Server {
             }
         });
         Self { port, connections, task }
+    }
+
+    /// How many came.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(SeqCst)
     }
 }
 
@@ -122,7 +127,7 @@ pub async fn answers_are_as_they_came(subject: Subject) {
 pub async fn redirects_are_answers(subject: Subject) {
     let server = Server::start(Some("302 Found\r\nlocation: /elsewhere"), 0).await;
     let answer = subject.get(&format!("http://127.0.0.1:{}/", server.port), true).await.expect("an answer");
-    assert_eq!((answer.status().as_u16(), server.connections.load(SeqCst)), (302, 1));
+    assert_eq!((answer.status().as_u16(), server.connections()), (302, 1));
 }
 
 pub async fn private_addresses_are_denied(subject: Subject) {
@@ -131,11 +136,11 @@ pub async fn private_addresses_are_denied(subject: Subject) {
         let refused = subject.get(&format!("http://{host}:{}/", server.port), false).await.expect_err("is refused");
         assert_eq!(refused.kind(), ErrorKind::Denied, "{host}: {refused}");
     }
-    assert_eq!(server.connections.load(SeqCst), 0, "nobody came");
+    assert_eq!(server.connections(), 0, "nobody came");
     // Nor by a connection that somebody else may use and left open.
     subject.get(&format!("http://localhost:{}/", server.port), true).await.expect("granted");
     let refused = subject.get(&format!("http://localhost:{}/", server.port), false).await.expect_err("is refused");
-    assert_eq!((refused.kind(), server.connections.load(SeqCst)), (ErrorKind::Denied, 1));
+    assert_eq!((refused.kind(), server.connections()), (ErrorKind::Denied, 1));
 }
 
 pub async fn large_bodies_are_refused(subject: Subject) {
