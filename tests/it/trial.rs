@@ -135,6 +135,50 @@ fn what_comes_otherwise_is_told() {
     }
 }
 
+/// A case of a component that asks what its caller names.
+fn asking(url: &str, more: &str) -> String {
+    format!("when.http = {{ method = 'GET', path = '/', headers = {{ x-ask = '{url}' }} }}\n{more}\n")
+}
+
+#[test]
+fn servers_outside_are_played_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = |ending: &str| root().join("target/fixtures/witness-wstd").with_extension(ending);
+    let manifest = std::fs::read_to_string(fixture("toml")).unwrap();
+    std::fs::write(folder.path().join("plugin.toml"), format!("{manifest}\n[grants.http]\norigins = ['https://api.example.org']\n")).unwrap();
+    std::fs::create_dir(folder.path().join("cases")).unwrap();
+    let given = "given.http = [{ request = 'GET https://api.example.org/v1', status = 404, body.text = 'no such thing' }]\n";
+    let url = "https://api.example.org/v1";
+    let sent = "then.requests = ['GET https://api.example.org/v1']\n";
+    let rows: [(&str, String, Option<&str>); 8] = [
+        ("answered", asking(url, &format!("{given}{sent}then.http = {{ status = 200, body.text = '404 no such thing' }}")), None),
+        ("its headers", asking(url, &format!("{given}then.requests = [{{ request = 'GET {url}', headers.x-said = 'by wstd' }}]")), None),
+        ("its calls", asking(url, &format!("{given}then.calls = ['http.send']")), None),
+        ("broken", asking(url, &format!("{given}then.calls = ['http.send: timeout']\n[[case.fault]]\nat = 'http.send'\nerror = 'timeout'")), None),
+        ("not given", asking(url, &format!("{sent}then.calls = ['http.send: unavailable']")), None),
+        ("not granted", asking("https://other.example.org/", "then.requests = []\nthen.calls = ['http.send: denied']"), None),
+        ("another request", asking(url, &format!("{given}then.requests = []")), Some("requests: expected []")),
+        (
+            "another header",
+            asking(url, &format!("{given}then.requests = [{{ request = 'GET {url}', headers.x-said = 'by us' }}]")),
+            Some("header x-said: expected `by us`"),
+        ),
+    ];
+    let text: String = rows.iter().map(|(name, case, _)| format!("[[case]]\nname = \"{name}\"\n{case}\n")).collect();
+    std::fs::write(folder.path().join("cases/outside.toml"), text).unwrap();
+    let mut command = Command::new(binary());
+    command.args(["plugin", "test", "--json", "--component"]).arg(fixture("wasm")).arg(folder.path());
+    let output = command.output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    for ((name, _, problem), case) in rows.iter().zip(told["cases"].as_array().unwrap()) {
+        let problems: Vec<&str> = case["problems"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        match problem {
+            None => assert!(problems.is_empty(), "{name}: {problems:#?}"),
+            Some(problem) => assert!(problems.len() == 1 && problems[0].contains(problem), "{name}: {problems:#?}"),
+        }
+    }
+}
+
 #[test]
 fn a_file_that_is_no_file_of_cases_is_refused_before_anything_runs() {
     let folder = tempfile::tempdir().unwrap();

@@ -140,15 +140,13 @@ fn refused(
     engine: &Engine,
     instance: &ComponentInstance,
 ) -> Option<(String, String)> {
-    let rebuild = || match is_newer(name, first.version) {
-        // The problem says it.
-        true => String::new(),
-        false => format!("rebuild the plugin against the WIT of {}@{}", name.package, first.version),
-    };
+    let against = format!("rebuild the plugin against the WIT of {}@{}", name.package, first.version);
     if let Some(problem) = wrong_version(name, first.version) {
-        return Some((problem, rebuild()));
+        return Some((problem, against));
     }
     let newer = is_newer(name, first.version);
+    // Of a newer one the problem says it.
+    let rebuild = || if newer { String::new() } else { against.clone() };
     let Some(interface) = offered.iter().find(|o| o.interface == name.interface) else {
         return Some((missing(name, first.version, newer, &[name.interface.to_owned()]), rebuild()));
     };

@@ -59,7 +59,7 @@ impl Build {
 }
 
 fn make(project: &Project, tools: &Tools, release: bool) -> Result<Vec<u8>, BuildError> {
-    match project.language {
+    match project.language()? {
         Language::Rust => rust::make(project, release),
         Language::Javascript => javascript::make(project, tools),
         Language::Typescript => javascript::make_from_typescript(project, tools),

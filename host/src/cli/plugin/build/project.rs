@@ -13,7 +13,6 @@ pub(crate) struct Project {
     /// plugin.toml
     pub(crate) text: String,
     pub(crate) manifest: Manifest,
-    pub(crate) language: Language,
 }
 
 impl Project {
@@ -24,9 +23,13 @@ impl Project {
             _ => BuildError::read(&path)(error),
         })?;
         let manifest = Manifest::parse(&text).map_err(|problems| BuildError::Manifest { path: path.clone(), problems })?;
-        let language = manifest.build.language.map_or_else(|| found(dir), Ok)?;
         let dir = dir.canonicalize().map_err(BuildError::read(dir))?;
-        Ok(Self { dir, text, manifest, language })
+        Ok(Self { dir, text, manifest })
+    }
+
+    /// As plugin.toml says, or as the files do. Only a build needs it.
+    pub(super) fn language(&self) -> Result<Language, BuildError> {
+        self.manifest.build.language.map_or_else(|| found(&self.dir), Ok)
     }
 
     /// Where the component goes.
@@ -112,10 +115,10 @@ mod tests {
         ] {
             let folder = folder(&[MANIFEST, (file, "")]);
             let project = Project::open(folder.path()).unwrap();
-            assert_eq!((project.language, project.component_below()), (language, "build/p.wasm".into()), "{file}");
+            assert_eq!((project.language().unwrap(), project.component_below()), (language, "build/p.wasm".into()), "{file}");
         }
         let typescript = folder(&[MANIFEST, ("package.json", ""), ("src/plugin.ts", "")]);
-        assert_eq!(Project::open(typescript.path()).unwrap().language, Language::Typescript);
+        assert_eq!(Project::open(typescript.path()).unwrap().language().unwrap(), Language::Typescript);
     }
 
     #[test]
@@ -123,13 +126,13 @@ mod tests {
         let none = folder(&[MANIFEST]);
         let both = folder(&[MANIFEST, ("Cargo.toml", ""), ("src/p.c", "")]);
         for (folder, text) in [(&none, "no source"), (&both, "files of rust, c")] {
-            let error = Project::open(folder.path()).unwrap_err();
+            let error = Project::open(folder.path()).unwrap().language().unwrap_err();
             assert!(matches!(error, BuildError::Language { .. }) && error.to_string().contains(text), "{error}");
         }
         let said =
             folder(&[("plugin.toml", "name = 'p'\nversion = '1.0.0'\n[build]\nlanguage = 'c'\ncomponent = 'p.wasm'"), ("Cargo.toml", "")]);
         let project = Project::open(said.path()).unwrap();
-        assert_eq!((project.language, project.component_below()), (Language::C, "p.wasm".into()));
+        assert_eq!((project.language().unwrap(), project.component_below()), (Language::C, "p.wasm".into()));
         assert!(project.entry("src/plugin.js").unwrap_err().to_string().contains("src/plugin.js"));
     }
 

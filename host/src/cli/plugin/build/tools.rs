@@ -108,7 +108,7 @@ impl Wanted {
     }
 
     pub(super) fn missing(self, project: &Project) -> BuildError {
-        BuildError::Missing(project.language, self.0)
+        project.language().map_or_else(|unknown| unknown, |language| BuildError::Missing(language, self.0))
     }
 }
 
