@@ -36,6 +36,8 @@ mod loader;
 #[cfg(test)]
 mod museum;
 #[cfg(test)]
+mod oci;
+#[cfg(test)]
 mod order_desk;
 #[cfg(test)]
 mod permissions;

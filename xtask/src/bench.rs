@@ -1,6 +1,6 @@
 //! `cargo xtask bench NAME`: one bench, built for release, with its figures in target/figures.
 
-use crate::{plugins, shell};
+use crate::{languages, plugins, shell};
 use anyhow::Result;
 
 /// Runs one bench and writes target/figures/NAME.json
@@ -13,6 +13,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     plugins::build()?;
+    if args.bench.first().is_some_and(|name| name == "languages") {
+        languages::build_all()?;
+    }
     let mut cargo = shell::cargo(&["run", "--release", "--package", "plinth-bench", "--"]);
     shell::run(cargo.args(&args.bench))
 }

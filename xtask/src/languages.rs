@@ -4,7 +4,6 @@ use crate::{plugins, shell, toolchains};
 use anyhow::{Context, Result};
 use std::{ffi::OsString, path::Path, process::Command};
 
-/// The Rust one is built with all other plugins.
 const LANGUAGES: [&str; 4] = ["javascript", "python", "go", "c"];
 
 /// Builds `examples/{rust,javascript,python,go,c}` and plays their common cases against each; then a new plugin of every language
@@ -20,9 +19,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     plugins::build()?;
     shell::build_host()?;
-    let tools = toolchains::prepare(toolchains::For::Languages)?;
-    for language in LANGUAGES.iter().filter(|_| !args.no_build) {
-        build(language, &tools)?;
+    match args.no_build {
+        true => drop(toolchains::prepare(toolchains::For::Languages)?),
+        false => build_all()?,
     }
     let suite = [
         "nextest",
@@ -34,6 +33,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "test(order_desk) + test(scaffold) + test(trial::)",
     ];
     shell::run(&mut shell::cargo(&suite))
+}
+
+/// Every example but the one in Rust, which is built with all other plugins.
+pub(crate) fn build_all() -> Result<()> {
+    shell::build_host()?;
+    let tools = toolchains::prepare(toolchains::For::Languages)?;
+    LANGUAGES.iter().try_for_each(|language| build(language, &tools))
 }
 
 /// One of the examples, by the host's own command.

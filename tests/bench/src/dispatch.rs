@@ -145,7 +145,7 @@ impl Bare {
 }
 
 /// The hook's types as the component model passes them.
-mod wire {
+pub(crate) mod wire {
     use super::{ComponentType, Lift, Lower};
 
     #[derive(ComponentType, Lower)]
@@ -160,18 +160,18 @@ mod wire {
         attributes: Vec<(String, String)>,
     }
 
-    #[derive(ComponentType, Lower)]
+    #[derive(Debug, ComponentType, Lift, Lower)]
     #[component(record)]
-    pub(super) struct Payload {
+    pub(crate) struct Payload {
         #[component(name = "content-type")]
-        content_type: String,
-        data: Vec<u8>,
+        pub(crate) content_type: String,
+        pub(crate) data: Vec<u8>,
     }
 
     #[derive(Debug, ComponentType, Lift)]
     #[component(variant)]
     #[expect(dead_code, reason = "shown through Debug")]
-    pub(super) enum HookError {
+    pub(crate) enum HookError {
         #[component(name = "retry")]
         Retry(Retry),
         #[component(name = "reject")]
@@ -181,7 +181,7 @@ mod wire {
     #[derive(Debug, ComponentType, Lift)]
     #[component(record)]
     #[expect(dead_code, reason = "shown through Debug")]
-    pub(super) struct Retry {
+    pub(crate) struct Retry {
         message: String,
         #[component(name = "after-ms")]
         after_ms: Option<u32>,
@@ -190,7 +190,7 @@ mod wire {
     #[derive(Debug, ComponentType, Lift)]
     #[component(record)]
     #[expect(dead_code, reason = "shown through Debug")]
-    pub(super) struct Failure {
+    pub(crate) struct Failure {
         code: String,
         message: String,
     }

@@ -11,6 +11,7 @@ mod dispatch;
 mod engine;
 mod figures;
 mod hot_path;
+mod languages;
 mod load;
 mod native;
 mod stats;
@@ -40,6 +41,8 @@ enum Bench {
     Backends(backends::Args),
     /// Appending to the audit log, and checking it offline, next to bare inserts, a hash chain and bare SHA-256
     Audit(audit::Args),
+    /// The same plugin in five languages: size, compiling, first, fresh and warm calls, memory
+    Languages,
     #[command(hide = true)]
     ServeNative,
     #[command(hide = true)]
@@ -71,6 +74,7 @@ fn run(bench: Bench) -> Result<()> {
         Bench::ServeNative => return server()?.block_on(native::run()),
         Bench::ServeBare { component } => return server()?.block_on(bare::run(&component)),
         Bench::Swap(args) => client()?.block_on(swap::run(root, &args))?,
+        Bench::Languages => server()?.block_on(languages::run(root))?,
         Bench::Backends(args) => server()?.block_on(backends::run(root, &args))?,
         Bench::Audit(args) => {
             let figures = server()?.block_on(audit::run(&args))?;

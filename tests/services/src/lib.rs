@@ -5,7 +5,7 @@
 //!   key prefix, a vhost or a database of its own there.
 //! - [`Redis`], [`RabbitMq`], [`Postgres`]: for tests that kill, pause or restart.
 //! - [`RedisCluster`], [`RedisSentinel`], [`RabbitMqCluster`]: several that are one.
-//! - [`S3`]: a store for what is archived.
+//! - [`S3`]: a store for what is archived. [`OciRegistry`]: one for plugins.
 //! - [`FaultProxy`]: the network between a client and any of them, failing to order.
 //!
 //! Every server offers the same verbs: `kill` (SIGKILL, the whole tree), `restart` (same ports, same
@@ -14,6 +14,7 @@
 mod fault;
 mod http;
 mod launch;
+mod oci;
 pub mod packages;
 mod ports;
 mod postgres;
@@ -30,6 +31,7 @@ mod tls;
 mod wait;
 
 pub use fault::{Fault, FaultProxy};
+pub use oci::OciRegistry;
 pub use postgres::Postgres;
 pub use rabbitmq::RabbitMq;
 pub use rabbitmq_cluster::RabbitMqCluster;

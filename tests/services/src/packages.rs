@@ -16,6 +16,7 @@ pub fn missing() -> Vec<&'static str> {
         ("rabbitmq-server", Path::new(RABBITMQ).join("rabbitmq-server").is_file() && on_path("epmd")),
         ("postgresql", postgres_programs().is_some()),
         ("openssl", on_path("openssl")),
+        ("docker-registry", on_path("docker-registry")),
         ("util-linux", on_path("setpriv")),
         ("python3-venv", weed().is_file() || on_path("python3")),
     ];

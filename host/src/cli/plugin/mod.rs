@@ -1,10 +1,11 @@
-//! `plinth plugin`: scaffold, build, check and inspect offline; install, list, show, roll back and remove on a running host.
+//! `plinth plugin`: scaffold, build, check, push, pull and inspect offline; install, list, show, roll back and remove on a running host.
 
 mod build;
 mod check;
 mod contract_files;
 mod dev;
 mod new;
+mod oci;
 mod test;
 
 use super::{
@@ -29,6 +30,10 @@ pub(super) enum PluginCommand {
     Test(test::Test),
     /// Check a component and its manifest without a host: everything `install` would refuse, all at once, and what to do.
     Check(check::Check),
+    /// Put a component and its manifest into an OCI registry, or a folder of the same layout.
+    Push(oci::Push),
+    /// Get them from there; what comes is held against its digest.
+    Pull(oci::Pull),
     /// What a component says about itself, offline: imports, exports, sizes, digest, and the tools it was made with.
     Inspect {
         /// The component, e.g. greeter.wasm.
@@ -106,6 +111,8 @@ impl PluginCommand {
             Self::Dev(dev) => dev.run(),
             Self::Test(test) => test.run(),
             Self::Check(check) => check.run(),
+            Self::Push(push) => push.run(env),
+            Self::Pull(pull) => pull.run(env),
             Self::Inspect { component, remote } => inspect(&component, remote.json),
             Self::Install { package, approve, remote } => {
                 let upload = package.upload(approve)?;

@@ -91,19 +91,21 @@ impl Core {
 
     pub(super) async fn read_catalog(&self, operation: &'static str) -> Result<()> {
         let live = self.incoming.live(operation, self.patience()).await?;
-        let _turn = self.catalog.turn.lock().await;
-        if !self.catalog_exists(&live, operation).await? {
-            self.catalog.saw(Catalog::default());
-            return Ok(());
-        }
-        let lock = self.lock(&live, "catalog", operation).await?;
-        let channel = live.channel(operation, self.patience()).await?;
-        let (catalog, stored) = self.stored(&channel, operation).await?;
-        for message in stored {
-            message.nack(BasicNackOptions { requeue: true, multiple: false }).await.map_err(broken(operation))?;
-        }
-        lock.release().await;
-        self.catalog.saw(catalog);
+        let read = async {
+            let _turn = self.catalog.turn.lock().await;
+            if !self.catalog_exists(&live, operation).await? {
+                return Ok(Catalog::default());
+            }
+            let lock = self.lock(&live, "catalog", operation).await?;
+            let channel = live.channel(operation, self.patience()).await?;
+            let (catalog, stored) = self.stored(&channel, operation).await?;
+            for message in stored {
+                message.nack(BasicNackOptions { requeue: true, multiple: false }).await.map_err(broken(operation))?;
+            }
+            lock.release().await;
+            Ok(catalog)
+        };
+        self.catalog.saw(live.bound(operation, read).await?);
         Ok(())
     }
 
@@ -114,9 +116,20 @@ impl Core {
         change: impl AsyncFnOnce(&Channel, &mut Catalog) -> Result<()>,
     ) -> Result<()> {
         let live = self.incoming.live(operation, self.patience()).await?;
+        let catalog = live.bound(operation, self.changed_catalog(&live, operation, change)).await?;
+        self.catalog.saw(catalog);
+        Ok(())
+    }
+
+    async fn changed_catalog(
+        &self,
+        live: &Arc<Live>,
+        operation: &'static str,
+        change: impl AsyncFnOnce(&Channel, &mut Catalog) -> Result<()>,
+    ) -> Result<Catalog> {
         let _turn = self.catalog.turn.lock().await;
-        let exists = self.catalog_exists(&live, operation).await?;
-        let lock = self.lock(&live, "catalog", operation).await?;
+        let exists = self.catalog_exists(live, operation).await?;
+        let lock = self.lock(live, "catalog", operation).await?;
         let channel = live.channel(operation, self.patience()).await?;
         let (old, stored) = if exists { self.stored(&channel, operation).await? } else { Default::default() };
         topology::base(&channel, &self.names).await?;
@@ -135,8 +148,7 @@ impl Core {
             self.send_raw(&self.names.changes(), "", &text, operation).await?;
         }
         lock.release().await;
-        self.catalog.saw(catalog);
-        Ok(())
+        Ok(catalog)
     }
 
     pub(super) async fn catalog_exists(&self, live: &Arc<Live>, operation: &'static str) -> Result<bool> {

@@ -5,6 +5,7 @@ use super::{
     catalog::{Entry, Lock},
     close::CloseOnDrop,
     error::broken,
+    link::Live,
     topology,
     wire::{Copy, Death, broker_death, copy_id},
 };
@@ -48,6 +49,7 @@ pub(super) struct Turns(Mutex<HashMap<QueueName, Arc<tokio::sync::Mutex<()>>>>);
 
 /// The dead letters of one queue, held by this process alone.
 struct Reading {
+    live: Arc<Live>,
     channel: Channel,
     name: String,
     lanes: Vec<String>,
@@ -70,8 +72,9 @@ struct Reading {
 
 impl Reading {
     async fn next(&mut self, operation: &'static str) -> Result<Option<(Copy, Delivery)>> {
+        let live = self.live.clone();
         while self.unread.is_empty() && self.left > 0 {
-            self.read_window(operation).await?;
+            live.bound(operation, self.read_window(operation)).await?;
         }
         Ok(self.unread.pop_front())
     }
@@ -134,13 +137,19 @@ impl Reading {
     }
 
     async fn ack(&mut self, message: &Delivery, operation: &'static str) -> Result<()> {
-        message.ack(BasicAckOptions::default()).await.map_err(broken(operation))?;
+        let acked = async { message.ack(BasicAckOptions::default()).await.map_err(broken(operation)) };
+        self.live.bound(operation, acked).await?;
         self.held -= 1;
         Ok(())
     }
 
     /// Puts back what was read and not acked, `gone` letters fewer than there were.
     async fn finish(self, gone: u64, operation: &'static str) -> Result<()> {
+        let live = self.live.clone();
+        live.bound(operation, self.put_back(gone, operation)).await
+    }
+
+    async fn put_back(self, gone: u64, operation: &'static str) -> Result<()> {
         let gone = gone + self.repeats;
         if self.held > 0 {
             let options = BasicNackOptions { requeue: true, multiple: true };
@@ -164,15 +173,19 @@ impl Core {
         let turn = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner).entry(queue.clone()).or_default().clone();
         let turn = turn.lock_owned().await;
         let live = self.incoming.live(operation, self.patience()).await?;
-        let lock = self.lock(&live, &format!("dead.{queue}"), operation).await?;
-        let channel = live.channel(operation, self.patience()).await?;
         let name = self.names.dead(queue);
-        let total = topology::count(&channel, &name).await.map_err(broken(operation))?;
+        let opened = live.bound(operation, async {
+            let lock = self.lock(&live, &format!("dead.{queue}"), operation).await?;
+            let channel = live.channel(operation, self.patience()).await?;
+            let total = topology::count(&channel, &name).await.map_err(broken(operation))?;
+            Ok((lock, channel, total))
+        });
+        let (lock, channel, total) = opened.await?;
         let lanes = entry.all_marks.iter().map(|mark| self.names.lane(queue, *mark)).collect();
         let close = CloseOnDrop::new(&self.tasks, &live, &channel);
         let (queue, unread, seen) = (queue.clone(), VecDeque::new(), HashSet::new());
         let (left, held, repeats) = (total, 0, 0);
-        Ok((entry, Reading { channel, name, lanes, queue, total, left, unread, held, seen, repeats, lock, _close: close, _turn: turn }))
+        Ok((entry, Reading { live, channel, name, lanes, queue, total, left, unread, held, seen, repeats, lock, _close: close, _turn: turn }))
     }
 
     pub(super) async fn dead_page(&self, queue: &QueueName, cursor: Option<&str>, limit: u32) -> Result<DeadLetterPage> {

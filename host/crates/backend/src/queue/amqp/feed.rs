@@ -37,6 +37,12 @@ impl Held {
     pub(super) fn usable(&self) -> bool {
         self.delivery.acker.usable() && !self.source.over.is_cancelled()
     }
+
+    /// What the driver answers, or nothing once the connection is over: it may never answer what it was
+    /// given in the moment in which the connection broke.
+    pub(super) async fn told<T>(&self, telling: impl Future<Output = T>) -> Option<T> {
+        self.source.over.run_until_cancelled(telling).await
+    }
 }
 
 impl Drop for Held {

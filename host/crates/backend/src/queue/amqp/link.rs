@@ -50,6 +50,13 @@ impl Live {
         }
     }
 
+    /// What came of `work`, unless the connection ends before: the driver may never answer what it was given
+    /// in the moment in which the connection broke.
+    pub(super) async fn bound<T>(&self, operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let gone = || Err(Error::new(ErrorKind::Unavailable, operation, "the connection to the broker broke"));
+        self.over.run_until_cancelled(work).await.unwrap_or_else(gone)
+    }
+
     /// The broker takes no publishes now: it is short of memory or disk.
     pub(super) fn blocked(&self) -> bool {
         self.connection.status().blocked()

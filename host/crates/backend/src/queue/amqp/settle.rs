@@ -104,20 +104,20 @@ pub(super) async fn ack(held: &Held) -> Result<()> {
     if !held.usable() {
         return Err(lost());
     }
-    match held.delivery.acker.ack(BasicAckOptions::default()).await {
-        Ok(true) => {
+    match held.told(held.delivery.acker.ack(BasicAckOptions::default())).await {
+        Some(Ok(true)) => {
             reach("settle.done");
             Ok(())
         }
-        Ok(false) => Err(lost()),
-        Err(error) => Err(lost().with_source(error)),
+        Some(Err(error)) => Err(lost().with_source(error)),
+        Some(Ok(false)) | None => Err(lost()),
     }
 }
 
 /// The broker delivers it again, and counts it.
 pub(super) async fn put_back_at_broker(held: Held) {
     let options = BasicNackOptions { requeue: true, multiple: false };
-    if let Err(error) = held.delivery.acker.nack(options).await {
+    if let Some(Err(error)) = held.told(held.delivery.acker.nack(options)).await {
         tracing::debug!(%error, "a delivery goes back with its connection");
     }
 }
