@@ -1,7 +1,8 @@
 //! A plugin as a stranger makes it: scaffolded, tested natively, built, checked, installed, called; and swapped while it is edited.
 
-use plinth_tests::{HostProcess, Scaffold, eventually};
+use plinth_tests::{HostProcess, Scaffold, eventually, figures};
 use serde_json::{Value, json};
+use std::time::Instant;
 
 const NAME: &str = "order-limits";
 
@@ -42,14 +43,21 @@ mod alone {
 }
 
 async fn lives(lang: &'static str) {
+    let mut steps = Steps::new();
     let scaffold = Scaffold::new(lang, NAME);
+    steps.done("new_s");
     scaffold.judges_its_rule();
+    steps.done("own_test_twice_s");
     scaffold.plinth(&["plugin", "build", "--release"]).ends(0, "good: it would be installed");
+    steps.done("build_s");
     scaffold.plinth(&["plugin", "test"]).ends(0, "6 cases, 0 failed");
+    steps.done("cases_s");
     let folder = tempfile::tempdir().unwrap();
     let host = HostProcess::start(folder.path(), &[]).await;
+    steps.done("host_s");
     let install = ["plugin", "install", &format!("build/{NAME}.wasm"), "plugin.toml", "--approve", "--url", host.base()];
     scaffold.plinth(&install).ends(0, "order-limits 0.1.0 answers now");
+    steps.done("install_s");
     for (amount, said, reason) in [
         (json!(4_200), "allow", ""),
         (json!(99_999), "allow", ""),
@@ -79,7 +87,43 @@ async fn lives(lang: &'static str) {
     let letters = host.get(&format!("/v1/queues/events%2F{NAME}/dead-letters")).await.ok();
     let [letter] = letters["dead_letters"].as_array().unwrap().as_slice() else { panic!("one event is broken: {letters}") };
     assert!(letter["last_error"].as_str().unwrap().starts_with("bad-order: "), "{letter}");
+    // A line is changed, and the host answers by it.
+    let mut dev = scaffold.dev(&["--approve", "--release", "--json", "--url", host.base()]);
+    dev.told("live").await;
+    let (rule, from, to) = scaffold.rule();
+    scaffold.edit(rule, from, to);
+    steps.begin();
+    dev.told("live").await;
+    steps.done("saved_to_live_s");
+    assert_eq!(decided(&host, &json!(100_000)).await["verdict"], "allow", "by the changed rule");
+    dev.stop().await;
+    steps.write(&format!("loop-{lang}"));
     host.stop().await;
+}
+
+/// How long each step of a plugin's making took.
+struct Steps {
+    began: Instant,
+    taken: Vec<(&'static str, f64)>,
+}
+
+impl Steps {
+    fn new() -> Self {
+        Self { began: Instant::now(), taken: Vec::new() }
+    }
+
+    fn begin(&mut self) {
+        self.began = Instant::now();
+    }
+
+    fn done(&mut self, step: &'static str) {
+        self.taken.push((step, self.began.elapsed().as_secs_f64()));
+        self.begin();
+    }
+
+    fn write(&self, name: &str) {
+        figures::write(name, &self.taken);
+    }
 }
 
 async fn decided(host: &HostProcess, amount: &Value) -> Value {

@@ -102,16 +102,21 @@ impl Scaffold {
         self.run(Command::new(binary()).args(arguments).env("PATH", path))
     }
 
-    /// Its own test passes, and does not once the rule is changed.
-    pub fn judges_its_rule(&self) {
-        let (rule, from, to) = match self.lang {
+    /// The file with the rule, and a place in it where an order of just the limit is held, or with the second text allowed.
+    pub fn rule(&self) -> (&'static str, &'static str, &'static str) {
+        match self.lang {
             "rust" => ("src/rules.rs", "amount < limit_cents", "amount <= limit_cents"),
             "js" => ("src/rules.js", "amountCents < limitCents", "amountCents <= limitCents"),
             "ts" => ("src/rules.ts", "amountCents < limitCents", "amountCents <= limitCents"),
             "python" => ("src/rules.py", "amount_cents < limit_cents", "amount_cents <= limit_cents"),
             "go" => ("rules/rules.go", "amountCents < limitCents", "amountCents <= limitCents"),
             _ => ("src/rules.c", "amount_cents < limit_cents", "amount_cents <= limit_cents"),
-        };
+        }
+    }
+
+    /// Its own test passes, and does not once the rule is changed.
+    pub fn judges_its_rule(&self) {
+        let (rule, from, to) = self.rule();
         self.own_test().ends(0, "");
         self.edit(rule, from, to);
         assert_ne!(

@@ -16,6 +16,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    task::JoinSet,
 };
 
 /// A client under test.
@@ -43,13 +44,8 @@ macro_rules! http_suite {
 pub struct Server {
     pub port: u16,
     connections: Arc<AtomicU64>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    /// Ends with it.
+    _task: JoinSet<()>,
 }
 
 /// The request as text, up to the end of its body.
@@ -76,7 +72,8 @@ impl Server {
         let port = listener.local_addr().expect("an address").port();
         let connections = Arc::new(AtomicU64::new(0));
         let count = connections.clone();
-        let task = tokio::task::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 count.fetch_add(1, SeqCst);
                 let came = request(&mut stream).await;
@@ -90,7 +87,7 @@ impl Server {
                 let _gone = stream.write_all(answer.as_bytes()).await;
             }
         });
-        Self { port, connections, task }
+        Self { port, connections, _task: task }
     }
 
     /// How many came.

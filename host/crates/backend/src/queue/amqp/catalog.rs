@@ -105,7 +105,7 @@ impl Core {
             lock.release().await;
             Ok(catalog)
         };
-        self.catalog.saw(live.bound(operation, read).await?);
+        self.catalog.saw(live.bound(operation, Box::pin(read)).await?);
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Core {
         change: impl AsyncFnOnce(&Channel, &mut Catalog) -> Result<()>,
     ) -> Result<()> {
         let live = self.incoming.live(operation, self.patience()).await?;
-        let catalog = live.bound(operation, self.changed_catalog(&live, operation, change)).await?;
+        let catalog = live.bound(operation, Box::pin(self.changed_catalog(&live, operation, change))).await?;
         self.catalog.saw(catalog);
         Ok(())
     }
