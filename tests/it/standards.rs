@@ -130,5 +130,10 @@ async fn requests_count_as_calls_and_end_with_the_call() {
     host.send(request).await.assert_problem(504, "deadline");
     host.installed(&package.with("limits", "host-calls", 1).versioned("1.1.0")).await;
     assert!(ask(&host, Method::GET, &url).await.contains("HttpResponseTimeout"), "one is allowed");
+    let before = silent.connections();
+    let request = host.request(Method::GET, "/x/witness-wstd/").header("x-ask", &url).header("x-twice", "");
+    let told = host.send(request).await.text();
+    assert!(told.contains("more than 1 host calls, at http.send"), "{told}");
+    assert_eq!(silent.connections(), before + 1, "the second is not sent");
     host.stop().await;
 }

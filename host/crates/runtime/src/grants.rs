@@ -22,7 +22,7 @@ pub struct Grants {
 }
 
 /// Which interfaces are linked at all.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interfaces {
     pub(crate) cache: bool,
     pub(crate) queue: bool,

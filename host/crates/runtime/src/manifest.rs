@@ -263,3 +263,26 @@ pub fn next_after(cron: &croner::Cron, second: u64) -> Option<u64> {
     let next = cron.find_next_occurrence(&from, false).ok()?;
     u64::try_from(next.timestamp()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grants::Interfaces;
+
+    /// What people look things up in: it has everything, and the defaults that it tells are those.
+    #[test]
+    fn the_reference_is_a_manifest_with_everything_in_it() {
+        let manifest = Manifest::parse(include_str!("../../../../docs/plugin.toml")).unwrap();
+        assert_eq!(manifest.limits, Limits::default());
+        let bound = [Hook::EventListener, Hook::TaskHandler, Hook::Decision, Hook::ScheduledJob, Hook::Http];
+        assert_eq!(manifest.bound_hooks(), bound);
+        assert_eq!(manifest.hooks.http.unwrap().methods, HttpBinding::default().methods);
+        assert_eq!(Interfaces::of(&manifest.grants), Interfaces::ALL);
+        let BuildPlan { language, component, entry, world } = manifest.build;
+        assert!(language.is_some() && component.is_some() && entry.is_some() && world.is_some());
+        let limits = serde_json::to_value(Limits::default()).unwrap();
+        for name in limits.as_object().unwrap().keys() {
+            assert!(include_str!("../../../../docs/plugin.toml").contains(&format!("\n{name} = ")), "limits.{name}");
+        }
+    }
+}
