@@ -33,10 +33,16 @@ async fn a_component_of_wasmcloud_runs_unchanged() {
     let host = TestHost::start().await;
     host.installed(&Package::fixture("witness-wasmcloud")).await;
     for (asked, told) in [
-        ("keyvalue", r#"2 5 [Some(("one", [49])), None] 1502 (false, None, Some([1])) 1 Err(Error::Other("a cursor that this call was not given"))"#),
+        (
+            "keyvalue",
+            r#"2 5 [Some(("one", [49])), None] 1502 (false, None, Some([1])) 1 Err(Error::Other("a cursor that this call was not given"))"#,
+        ),
         ("closed", "failed: Error::AccessDenied"),
         ("config", "good morning"),
-        ("messaging", "no grant for destination `nobody-granted-this` | queues of this host have no replies; publish to `shipments` instead"),
+        (
+            "messaging",
+            "no grant for destination `nobody-granted-this` | queues of this host have no replies; publish to `shipments` instead",
+        ),
     ] {
         let answer = host.act("witness-wasmcloud", asked, b"").await;
         assert_eq!((answer.status, answer.text().as_str()), (200, told), "{asked}");

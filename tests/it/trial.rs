@@ -145,7 +145,8 @@ fn servers_outside_are_played_too() {
     let folder = tempfile::tempdir().unwrap();
     let fixture = |ending: &str| root().join("target/fixtures/witness-wstd").with_extension(ending);
     let manifest = std::fs::read_to_string(fixture("toml")).unwrap();
-    std::fs::write(folder.path().join("plugin.toml"), format!("{manifest}\n[grants.http]\norigins = ['https://api.example.org']\n")).unwrap();
+    std::fs::write(folder.path().join("plugin.toml"), format!("{manifest}\n[grants.http]\norigins = ['https://api.example.org']\n"))
+        .unwrap();
     std::fs::create_dir(folder.path().join("cases")).unwrap();
     let given = "given.http = [{ request = 'GET https://api.example.org/v1', status = 404, body.text = 'no such thing' }]\n";
     let url = "https://api.example.org/v1";
@@ -154,7 +155,11 @@ fn servers_outside_are_played_too() {
         ("answered", asking(url, &format!("{given}{sent}then.http = {{ status = 200, body.text = '404 no such thing' }}")), None),
         ("its headers", asking(url, &format!("{given}then.requests = [{{ request = 'GET {url}', headers.x-said = 'by wstd' }}]")), None),
         ("its calls", asking(url, &format!("{given}then.calls = ['http.send']")), None),
-        ("broken", asking(url, &format!("{given}then.calls = ['http.send: timeout']\n[[case.fault]]\nat = 'http.send'\nerror = 'timeout'")), None),
+        (
+            "broken",
+            asking(url, &format!("{given}then.calls = ['http.send: timeout']\n[[case.fault]]\nat = 'http.send'\nerror = 'timeout'")),
+            None,
+        ),
         ("not given", asking(url, &format!("{sent}then.calls = ['http.send: unavailable']")), None),
         ("not granted", asking("https://other.example.org/", "then.requests = []\nthen.calls = ['http.send: denied']"), None),
         ("another request", asking(url, &format!("{given}then.requests = []")), Some("requests: expected []")),

@@ -44,7 +44,11 @@ impl Http for Servers {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.sent.push(outgoing.request);
         let Some(at) = state.answers.iter().position(|answer| answer.request == name) else {
-            return Err(Error::new(ErrorKind::Unavailable, "http.send", format!("the case gives no answer to `{name}`, or not another one")));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "http.send",
+                format!("the case gives no answer to `{name}`, or not another one"),
+            ));
         };
         let GivenAnswer { status, headers, body, .. } = state.answers.remove(at);
         let mut response = http::Response::builder().status(status).header(http::header::CONTENT_TYPE, &body.content_type);

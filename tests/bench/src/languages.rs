@@ -111,7 +111,8 @@ impl Desk {
         let (_, decide) = component.get_export(Some(&hook), "decide").context("the hook has no function")?;
         let pre = linker(engine, &component)?.instantiate_pre(&component)?;
         let (fresh, warm) = (Vec::new(), Vec::new());
-        let mut desk = Self { keys, pre, decide, size_kib: bytes.len() as f64 / 1024.0, compile_ms, first: 0.0, fresh, warm, memory_kib: 0.0 };
+        let mut desk =
+            Self { keys, pre, decide, size_kib: bytes.len() as f64 / 1024.0, compile_ms, first: 0.0, fresh, warm, memory_kib: 0.0 };
         let began = Instant::now();
         let (mut store, decide) = desk.instance().await?;
         ask(&mut store, &decide).await?;

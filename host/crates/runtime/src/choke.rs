@@ -203,7 +203,14 @@ async fn begin(version: &Version, operation: Operation) -> Passed {
 }
 
 /// What comes after executing.
-fn measured<T>(version: &Version, trail: &Trail, invocation_id: &str, began: Instant, operation: Operation, answer: Result<T>) -> Result<T> {
+fn measured<T>(
+    version: &Version,
+    trail: &Trail,
+    invocation_id: &str,
+    began: Instant,
+    operation: Operation,
+    answer: Result<T>,
+) -> Result<T> {
     let error = answer.as_ref().err();
     version.meters.host_call(operation.capability, outcome_of(error), began.elapsed());
     if let Some(faults) = &version.faults {

@@ -238,7 +238,9 @@ mod tests {
     fn more_than_approved_is_named_line_by_line() {
         let approved = requests("[cache.a]\naccess = 'read-only'\n[audit]\nwrite = ['x.*']");
         assert!(beyond(&approved, &approved).is_empty());
-        let asked = requests("http = { origins = ['https://b.example.org'], private-addresses = true }\n[cache.a]\n[database.d]\n[audit]\nwrite = ['x.*', 'y.*']\nread = true\n[secrets]\nreveal = ['s']");
+        let asked = requests(
+            "http = { origins = ['https://b.example.org'], private-addresses = true }\n[cache.a]\n[database.d]\n[audit]\nwrite = ['x.*', 'y.*']\nread = true\n[secrets]\nreveal = ['s']",
+        );
         assert_eq!(
             beyond(&asked, &approved),
             [

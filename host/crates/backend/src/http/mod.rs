@@ -27,7 +27,9 @@ pub struct HttpClient {
 
 impl HttpClient {
     pub fn new() -> Result<Self> {
-        let failed = |e: reqwest::Error| Error::new(ErrorKind::Failed, "http.open", "the client for outgoing requests cannot be made").with_source(e);
+        let failed = |e: reqwest::Error| {
+            Error::new(ErrorKind::Failed, "http.open", "the client for outgoing requests cannot be made").with_source(e)
+        };
         let public = builder().dns_resolver(Arc::new(Public)).build().map_err(failed)?;
         Ok(Self { public, private: builder().build().map_err(failed)? })
     }
@@ -80,7 +82,8 @@ fn check(url: &Url) -> Result<()> {
 }
 
 async fn read(mut answer: reqwest::Response, safe: bool) -> Result<http::Response<Bytes>> {
-    let large = |what: &str, most: usize| Error::new(ErrorKind::LimitExceeded, OPERATION, format!("{what} of the answer are over {most} bytes"));
+    let large =
+        |what: &str, most: usize| Error::new(ErrorKind::LimitExceeded, OPERATION, format!("{what} of the answer are over {most} bytes"));
     let headers: usize = answer.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if headers > HEADERS_MAX {
         return Err(large("the headers", HEADERS_MAX));

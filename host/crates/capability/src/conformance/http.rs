@@ -129,7 +129,9 @@ pub async fn redirects_are_answers(subject: Subject) {
 
 pub async fn private_addresses_are_denied(subject: Subject) {
     let server = Server::start(Some("200 OK"), 0).await;
-    for host in ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0", "10.0.0.1", "169.254.169.254"] {
+    for host in
+        ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0", "10.0.0.1", "169.254.169.254"]
+    {
         let refused = subject.get(&format!("http://{host}:{}/", server.port), false).await.expect_err("is refused");
         assert_eq!(refused.kind(), ErrorKind::Denied, "{host}: {refused}");
     }

@@ -4,10 +4,7 @@ use super::wasi_logging;
 use crate::{
     bindings::{
         plinth::{audit, cache, context, database, log, metrics, outbox, queue, secrets},
-        wasi::{
-            config::store,
-            keyvalue0_2_0_draft as keyvalue1, keyvalue0_2_0_draft2 as keyvalue2,
-        },
+        wasi::{config::store, keyvalue0_2_0_draft as keyvalue1, keyvalue0_2_0_draft2 as keyvalue2},
         wasmcloud::messaging,
     },
     contract::CONFIG_DRAFTS,
@@ -29,7 +26,8 @@ pub(crate) fn link(engine: &Engine, granted: Interfaces, wasi: bool) -> wasmtime
     context::random::add_to_linker::<_, Own>(l, |s| s)?;
     config(l)?;
     // `http` is of WASI, which is linked as a whole.
-    let Interfaces { cache, queue, database, http: _, audit_write, audit_read, audit_personal, metrics, log, secret_keys, secret_reveal } = granted;
+    let Interfaces { cache, queue, database, http: _, audit_write, audit_read, audit_personal, metrics, log, secret_keys, secret_reveal } =
+        granted;
     // Types are harmless without the functions that use them, and the outbox
     // names those of its three neighbours.
     cache::cache_types::add_to_linker::<_, Own>(l, |s| s)?;

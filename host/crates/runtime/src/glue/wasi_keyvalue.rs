@@ -3,10 +3,7 @@
 use super::cache::{Bucket, SWAP};
 use crate::{
     bindings::{
-        plinth::cache::{
-            buckets::HostBucket,
-            cache_types::Error as CacheError,
-        },
+        plinth::cache::{buckets::HostBucket, cache_types::Error as CacheError},
         wasi::{
             keyvalue0_2_0_draft::{atomics as atomics1, batch as batch1, store as store1},
             keyvalue0_2_0_draft2::{atomics as atomics2, batch as batch2, store as store2},
@@ -91,11 +88,7 @@ macro_rules! draft {
                 Ok(HostBucket::exists(self, bucket, key).await?.map_err(Into::into))
             }
 
-            async fn list_keys(
-                &mut self,
-                bucket: Resource<Bucket>,
-                cursor: Option<$cursor>,
-            ) -> Answer<$store::KeyResponse, $store::Error> {
+            async fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<$cursor>) -> Answer<$store::KeyResponse, $store::Error> {
                 self.$page(bucket, cursor).await
             }
 
@@ -147,11 +140,7 @@ impl atomics1::Host for CallState {
 }
 
 impl batch1::Host for CallState {
-    async fn get_many(
-        &mut self,
-        bucket: Resource<Bucket>,
-        keys: Vec<String>,
-    ) -> Answer<Vec<Option<(String, Vec<u8>)>>, store1::Error> {
+    async fn get_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Answer<Vec<Option<(String, Vec<u8>)>>, store1::Error> {
         let values = HostBucket::get_many(self, bucket, keys.clone()).await?.map_err(Into::into);
         Ok(values.map(|values| keys.into_iter().zip(values).map(|(key, value)| value.map(|value| (key, value))).collect()))
     }
@@ -166,11 +155,7 @@ impl batch1::Host for CallState {
 }
 
 impl batch2::Host for CallState {
-    async fn get_many(
-        &mut self,
-        bucket: Resource<Bucket>,
-        keys: Vec<String>,
-    ) -> Answer<Vec<(String, Option<Vec<u8>>)>, store2::Error> {
+    async fn get_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Answer<Vec<(String, Option<Vec<u8>>)>, store2::Error> {
         let values = HostBucket::get_many(self, bucket, keys.clone()).await?.map_err(Into::into);
         Ok(values.map(|values| keys.into_iter().zip(values).collect()))
     }
@@ -218,10 +203,7 @@ impl atomics2::Host for CallState {
             Ok(WriteOutcome::Conflict(now)) => {
                 let held = now.map(|entry| (entry.value.into(), entry.version.0));
                 let again = self.keep("cache.swap", Cas { bucket, key, held });
-                Ok(Err(again.map_or_else(
-                    |e| atomics2::CasError::StoreError(super::cache::wit(e).into()),
-                    atomics2::CasError::CasFailed,
-                )))
+                Ok(Err(again.map_or_else(|e| atomics2::CasError::StoreError(super::cache::wit(e).into()), atomics2::CasError::CasFailed)))
             }
             Err(error) => Ok(Err(atomics2::CasError::StoreError(error.into()))),
         }

@@ -98,7 +98,8 @@ impl Artifact {
     /// What a manifest from elsewhere names. `place` is where it came from.
     pub(super) fn parts(place: &str, manifest: &[u8]) -> Result<Parts, OciError> {
         let foreign = |why: String| OciError::Foreign(place.to_owned(), why);
-        let manifest: OciImageManifest = serde_json::from_slice(manifest).map_err(|e| foreign(format!("its manifest cannot be read: {e}")))?;
+        let manifest: OciImageManifest =
+            serde_json::from_slice(manifest).map_err(|e| foreign(format!("its manifest cannot be read: {e}")))?;
         if manifest.config.media_type != CONFIG_TYPE {
             return Err(foreign(format!("it is of the type {}", manifest.config.media_type)));
         }

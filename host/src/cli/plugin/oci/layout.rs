@@ -121,7 +121,9 @@ impl Layout {
         let path = self.blob(digest);
         match bounded(&path, most) {
             Ok(bytes) => same(&self.place(), digest, &bytes).map(|()| bytes.into()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(OciError::Absent(format!("{} ({})", self.place(), path.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(OciError::Absent(format!("{} ({})", self.place(), path.display())))
+            }
             Err(error) => Err(OciError::File(path, error)),
         }
     }

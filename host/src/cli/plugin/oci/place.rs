@@ -62,13 +62,23 @@ mod tests {
         for good in ["registry.example.org/desk/greeter:1.0.0", "localhost:5000/greeter:1", &format!("127.0.0.1:5000/a/b@{digest}")] {
             assert!(matches!(Place::parse(good), Ok(Place::Registry(_))), "{good}");
         }
-        for (good, folder) in [("oci:./store:1.0.0", "./store"), (&format!("oci:/srv/store@{digest}"), "/srv/store"), ("oci:/a:b/c:1", "/a:b/c")] {
+        for (good, folder) in
+            [("oci:./store:1.0.0", "./store"), (&format!("oci:/srv/store@{digest}"), "/srv/store"), ("oci:/a:b/c:1", "/a:b/c")]
+        {
             let Ok(Place::Layout(layout)) = Place::parse(good) else { panic!("{good}") };
             assert_eq!(layout.folder.to_str(), Some(folder));
         }
-        for bad in
-            ["greeter", "greeter:1.0.0", "desk/greeter:1.0.0", "", "registry.example.org/UPPER:1", "oci:store", "oci::1", "oci:./a:b/c", "oci:s@sha256:1"]
-        {
+        for bad in [
+            "greeter",
+            "greeter:1.0.0",
+            "desk/greeter:1.0.0",
+            "",
+            "registry.example.org/UPPER:1",
+            "oci:store",
+            "oci::1",
+            "oci:./a:b/c",
+            "oci:s@sha256:1",
+        ] {
             assert!(matches!(Place::parse(bad), Err(OciError::Reference(..))), "{bad}");
         }
     }

@@ -34,8 +34,7 @@ pub(super) struct Registry<'a> {
 impl<'a> Registry<'a> {
     pub(super) fn open(reference: &'a Reference, plain_http: bool, login: Login) -> Result<Self, OciError> {
         let protocol = if plain_http || on_loopback(reference.registry()) { ClientProtocol::Http } else { ClientProtocol::Https };
-        let config =
-            ClientConfig { protocol, connect_timeout: Some(CONNECT), read_timeout: Some(SILENCE), ..ClientConfig::default() };
+        let config = ClientConfig { protocol, connect_timeout: Some(CONNECT), read_timeout: Some(SILENCE), ..ClientConfig::default() };
         let client = Client::try_from(config).map_err(|e| told(reference, e))?;
         let auth = login.map_or(RegistryAuth::Anonymous, |(name, password)| RegistryAuth::Basic(name, password));
         Ok(Self { client, auth, reference })

@@ -185,7 +185,10 @@ impl Core {
         let close = CloseOnDrop::new(&self.tasks, &live, &channel);
         let (queue, unread, seen) = (queue.clone(), VecDeque::new(), HashSet::new());
         let (left, held, repeats) = (total, 0, 0);
-        Ok((entry, Reading { live, channel, name, lanes, queue, total, left, unread, held, seen, repeats, lock, _close: close, _turn: turn }))
+        Ok((
+            entry,
+            Reading { live, channel, name, lanes, queue, total, left, unread, held, seen, repeats, lock, _close: close, _turn: turn },
+        ))
     }
 
     pub(super) async fn dead_page(&self, queue: &QueueName, cursor: Option<&str>, limit: u32) -> Result<DeadLetterPage> {
