@@ -13,7 +13,10 @@ use std::{
 };
 use wasmtime::{
     Engine, ResourceLimiter, Store,
-    component::{Component, ComponentExportIndex, ComponentType, InstancePre, Lift, Linker, Lower, ResourceTable, TypedFunc},
+    component::{
+        Component, ComponentExportIndex, ComponentType, InstancePre, Lift, Linker, Lower, ResourceTable, ResourceType, TypedFunc,
+        types::ComponentItem,
+    },
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -183,8 +186,23 @@ fn linker(engine: &Engine, component: &Component) -> Result<Linker<State>> {
     let mut config = linker.instance("wasi:config/store@0.2.0-rc.1")?;
     config.func_wrap("get", |_, (_key,): (String,)| Ok((Ok::<Option<String>, ConfigError>(None),)))?;
     config.func_wrap("get-all", |_, (): ()| Ok((Ok::<Vec<(String, String)>, ConfigError>(Vec::new()),)))?;
-    linker.define_unknown_imports_as_traps(component)?;
+    let types = component.component_type();
+    for (name, import) in types.imports(engine).filter(|(name, _)| name.starts_with("plinth:")) {
+        let ComponentItem::ComponentInstance(instance) = import.ty else { bail!("it imports {name}, which is no interface") };
+        let mut ours = linker.instance(name)?;
+        for (name, item) in instance.exports(engine) {
+            match item.ty {
+                ComponentItem::ComponentFunc(_) => ours.func_new(name, |_, _, _, _| unused())?,
+                ComponentItem::Resource(_) => ours.resource(name, ResourceType::host::<()>(), |_, _| Ok(()))?,
+                _ => {}
+            }
+        }
+    }
     Ok(linker)
+}
+
+fn unused() -> wasmtime::Result<()> {
+    Err(wasmtime::Error::msg("a decision has no use for this"))
 }
 
 struct State {

@@ -30,7 +30,9 @@ pub struct Outgoing {
     pub request: http::Request<Bytes>,
     /// Also to addresses that no public name should lead to: the machine's own, the local network's, link-local ones.
     pub private: bool,
-    /// Until the answer is there, body and all.
+    /// Until the head of the answer is there.
+    pub head_within: Duration,
+    /// Until all of it is there.
     pub within: Duration,
 }
 
@@ -38,6 +40,7 @@ pub struct Outgoing {
 ///
 /// - `answers_are_as_they_came`: status, headers and body of the server, and it gets method, path, headers and body as sent.
 /// - `redirects_are_answers`: a redirect is not followed.
+/// - `a_host_has_one_spelling`: a host that would be connected to under another name than it is written with is `Denied`.
 /// - `private_addresses_are_denied`: an address that is not public is `Denied` unless `private` is set, in whatever notation, and
 ///   also if a name leads to it; nothing is sent there.
 /// - `large_bodies_are_refused`: an answer of more than [`BODY_MAX`] bytes is `LimitExceeded`.

@@ -53,12 +53,15 @@ fn builder() -> reqwest::ClientBuilder {
 #[async_trait]
 impl Http for HttpClient {
     async fn send(&self, outgoing: Outgoing) -> Result<http::Response<Bytes>> {
-        let Outgoing { request, private, within } = outgoing;
+        let Outgoing { request, private, head_within, within } = outgoing;
         let safe = request.method().is_safe();
         let (mut parts, body) = request.into_parts();
         let text = parts.uri.to_string();
-        // As it is connected to: `http://2130706433/` is an address, too.
         let url: Url = text.parse().map_err(|_| Error::new(ErrorKind::InvalidInput, OPERATION, "the URL cannot be read"))?;
+        // `http://2130706433/` would go to 127.0.0.1, which is not what was looked up among the grants.
+        if !parts.uri.host().is_some_and(|host| url.host_str().is_some_and(|found| found.eq_ignore_ascii_case(host))) {
+            return Err(Error::new(ErrorKind::Denied, OPERATION, "the host is written in a way that stands for another"));
+        }
         if !private {
             check(&url)?;
         }
@@ -66,7 +69,7 @@ impl Http for HttpClient {
         parts.headers.remove(http::header::HOST);
         let client = if private { &self.private } else { &self.public };
         let sending = client.request(parts.method, url).headers(parts.headers).body(body).timeout(within).send();
-        let answer = sending.await.map_err(|e| told(e, safe))?;
+        let answer = tokio::time::timeout(head_within, sending).await.map_err(|_| late(safe))?.map_err(|e| told(e, safe))?;
         read(answer, safe).await
     }
 }
@@ -103,6 +106,14 @@ async fn read(mut answer: reqwest::Response, safe: bool) -> Result<http::Respons
     Ok(response)
 }
 
+fn late(safe: bool) -> Error {
+    let (kind, why) = match safe {
+        true => (ErrorKind::Timeout, "the server did not answer in time"),
+        false => (ErrorKind::OutcomeUnknown, "the server did not answer in time; it may have done what was asked"),
+    };
+    Error::new(kind, OPERATION, why)
+}
+
 /// URLs may carry secrets: what is told and logged names none.
 fn told(error: reqwest::Error, safe: bool) -> Error {
     let error = error.without_url();
@@ -117,10 +128,8 @@ fn told(error: reqwest::Error, safe: bool) -> Error {
         (ErrorKind::InvalidInput, "such a request cannot be sent")
     } else if error.is_connect() {
         (ErrorKind::Unavailable, "the server cannot be reached")
-    } else if error.is_timeout() && safe {
-        (ErrorKind::Timeout, "the server did not answer in time")
     } else if error.is_timeout() {
-        (ErrorKind::OutcomeUnknown, "the server did not answer in time; it may have done what was asked")
+        return late(safe).with_source(error);
     } else if safe {
         (ErrorKind::Unavailable, "the server broke the connection off")
     } else {

@@ -32,6 +32,7 @@ macro_rules! http_suite {
             $crate::conformance::http, $make;
             answers_are_as_they_came,
             redirects_are_answers,
+            a_host_has_one_spelling,
             private_addresses_are_denied,
             large_bodies_are_refused,
             nobody_listening_is_unavailable,
@@ -100,7 +101,7 @@ impl Subject {
     async fn send(&self, method: &str, url: &str, private: bool, within: Duration) -> Result<http::Response<Bytes>> {
         let request = http::Request::builder().method(method).uri(url).header("x-said", "by the guest");
         let request = request.body(Bytes::from_static(b"and a body")).map_err(|_| Error::new(ErrorKind::InvalidInput, "test", url))?;
-        self.http.send(Outgoing { request, private, within }).await
+        self.http.send(Outgoing { request, private, head_within: within, within: Duration::from_secs(20) }).await
     }
 
     async fn get(&self, url: &str, private: bool) -> Result<http::Response<Bytes>> {
@@ -127,11 +128,19 @@ pub async fn redirects_are_answers(subject: Subject) {
     assert_eq!((answer.status().as_u16(), server.connections()), (302, 1));
 }
 
+pub async fn a_host_has_one_spelling(subject: Subject) {
+    let server = Server::start(Some("200 OK"), 0).await;
+    for host in ["2130706433", "0x7f.1", "0177.0.0.1", "127.1", "[0:0:0:0:0:ffff:7f00:1]"] {
+        let refused = subject.get(&format!("http://{host}:{}/", server.port), true).await.expect_err("is refused");
+        assert_eq!(refused.kind(), ErrorKind::Denied, "{host}: {refused}");
+    }
+    assert_eq!(server.connections(), 0, "nobody came");
+    subject.get(&format!("http://LocalHost:{}/", server.port), true).await.expect("small and large letters are the same");
+}
+
 pub async fn private_addresses_are_denied(subject: Subject) {
     let server = Server::start(Some("200 OK"), 0).await;
-    for host in
-        ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0", "10.0.0.1", "169.254.169.254"]
-    {
+    for host in ["127.0.0.1", "localhost", "2130706433", "[::1]", "[::ffff:7f00:1]", "0.0.0.0", "10.0.0.1", "169.254.169.254"] {
         let refused = subject.get(&format!("http://{host}:{}/", server.port), false).await.expect_err("is refused");
         assert_eq!(refused.kind(), ErrorKind::Denied, "{host}: {refused}");
     }

@@ -37,8 +37,9 @@ impl WasiHttpHooks for Requests {
             let work = async move {
                 let private = granted?;
                 let request = buffered(request).await?;
-                let within = within(options.as_ref()).min(deadline.saturating_duration_since(Instant::now()));
-                http.send(Outgoing { request, private, within }).await
+                let within = deadline.saturating_duration_since(Instant::now());
+                let head_within = head_within(options.as_ref()).min(within);
+                http.send(Outgoing { request, private, head_within, within }).await
             };
             let answer = caller.choke(SEND, work).await.map_err(|error| code(&error, refused))?;
             let body = |bytes: Bytes| Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
@@ -59,14 +60,12 @@ async fn buffered(request: Request<WasiBody>) -> Result<Request<Bytes>> {
     Ok(Request::from_parts(parts, collected.to_bytes()))
 }
 
-/// The guest's own times together: it waits for the whole answer at once.
-fn within(options: Option<&RequestOptions>) -> Duration {
-    let first = options.and_then(|options| options.connect_timeout);
-    let second = options.and_then(|options| options.first_byte_timeout);
-    match (first, second) {
-        (None, None) => Duration::MAX,
-        (first, second) => first.unwrap_or_default().saturating_add(second.unwrap_or_default()),
-    }
+/// The guest's own times: connecting, and then the first byte. The rest is bounded by its call alone.
+fn head_within(options: Option<&RequestOptions>) -> Duration {
+    let Some(RequestOptions { connect_timeout, first_byte_timeout: Some(first), between_bytes_timeout: _ }) = options else {
+        return Duration::MAX;
+    };
+    connect_timeout.unwrap_or_default().saturating_add(*first)
 }
 
 /// By the codes of `wasi:http`; `refused` says what was not granted.
