@@ -60,7 +60,7 @@ async fn buffered(request: Request<WasiBody>) -> Result<Request<Bytes>> {
     Ok(Request::from_parts(parts, collected.to_bytes()))
 }
 
-/// The guest's own times: connecting, and then the first byte. The rest is bounded by its call alone.
+/// The guest's own times: connecting, and then the first byte. The rest is bounded by its call, and by the host's policy.
 fn head_within(options: Option<&RequestOptions>) -> Duration {
     let Some(RequestOptions { connect_timeout, first_byte_timeout: Some(first), between_bytes_timeout: _ }) = options else {
         return Duration::MAX;

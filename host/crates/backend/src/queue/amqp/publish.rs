@@ -166,13 +166,16 @@ impl Core {
     /// Declares the levels of delay once per connection.
     async fn ensure_delays(&self) -> Result<()> {
         let live = self.incoming.live(OPERATION, self.patience()).await?;
-        let mut declared = self.delays.lock().await;
-        if *declared != Some(live.number) {
-            let channel = live.channel(OPERATION, self.patience()).await?;
-            topology::delays(&channel, &self.names).await?;
-            *declared = Some(live.number);
-        }
-        Ok(())
+        let declare = async {
+            let mut declared = self.delays.lock().await;
+            if *declared != Some(live.number) {
+                let channel = live.channel(OPERATION, self.patience()).await?;
+                topology::delays(&channel, &self.names).await?;
+                *declared = Some(live.number);
+            }
+            Ok(())
+        };
+        live.bound(OPERATION, Box::pin(declare)).await
     }
 }
 
